@@ -1,0 +1,182 @@
+"""Arrays and frames to tensors, and tensors to even batches."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+#: Rows are gathered in blocks of about this many bytes and handed out as views: one gather for
+#: many batches, but never a shuffled copy of all data.
+_BLOCK_BYTES = 4 << 20
+
+
+def to_tensor(array: NDArray[Any], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """An array as a tensor: floats and booleans of the dtype given, integers as int64.
+
+    No copy is made where the array is already so; a read-only one (a memory map) is copied,
+    since torch would let it be written through the tensor.
+    """
+    kinds = {"i": torch.int64, "u": torch.int64}
+    target = kinds.get(array.dtype.kind, dtype)
+    np_dtype = np.dtype(str(target).removeprefix("torch."))
+    array = np.ascontiguousarray(array, dtype=np_dtype)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+class TensorRows(Dataset[Any]):
+    """Rows of features and targets in memory, with a weight each where they differ.
+
+    Attributes
+    ----------
+    X : Tensor of shape (n_samples, ...)
+    y : Tensor of shape (n_samples,) or (n_samples, n_outputs)
+    weight : Tensor of shape (n_samples,) or None
+    """
+
+    def __init__(self, X: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None):
+        self.X, self.y, self.weight = X, y, weight
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, index: Any) -> tuple[torch.Tensor, ...]:
+        return self.X[index], self.y[index]
+
+
+class WeightedRows(Dataset[Any]):
+    """The same rows as ``(X, y, weight)``, for a DataLoader."""
+
+    def __init__(self, rows: TensorRows):
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> tuple[torch.Tensor, ...]:
+        assert self.rows.weight is not None
+        return (*self.rows[index], self.rows.weight[index])
+
+
+class EvenBatches:
+    """Row numbers of ``ceil(n / batch_size)`` batches whose sizes differ by one at most.
+
+    The number of steps is exact, and no batch is left with a single row, on which batch
+    normalisation fails.
+
+    Parameters
+    ----------
+    n_samples, batch_size : int
+    generator : torch.Generator or None
+        Draws a new permutation for each pass; None: the rows in their order.
+    """
+
+    def __init__(self, n_samples: int, batch_size: int, generator: torch.Generator | None = None):
+        self.n_samples, self.generator = n_samples, generator
+        self.n_batches = math.ceil(n_samples / batch_size)
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return iter(torch.tensor_split(self.order(), self.n_batches))
+
+    def order(self) -> torch.Tensor:
+        """The rows in the order of one pass."""
+        if self.generator is None:
+            return torch.arange(self.n_samples)
+        return torch.randperm(self.n_samples, generator=self.generator)
+
+
+class BatchIterator:
+    """Even batches of rows in memory: ``(X, y)``, or ``(X, y, weight)`` where asked for.
+
+    Parameters
+    ----------
+    rows : TensorRows
+    batch_size : int
+    generator : torch.Generator, default=None
+        See :class:`EvenBatches`.
+    weighted : bool, default=False
+        Whether to hand out the weights.
+    """
+
+    def __init__(
+        self,
+        rows: TensorRows,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        weighted: bool = False,
+    ):
+        self.tensors = [rows.X, rows.y]
+        if weighted and rows.weight is not None:
+            self.tensors.append(rows.weight)
+        self.batches = EvenBatches(len(rows), batch_size, generator)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        for block in self._blocks():
+            chosen = torch.cat(block).to(self.tensors[0].device)
+            sizes = [len(batch) for batch in block]
+            yield from zip(*(t[chosen].split(sizes) for t in self.tensors), strict=True)
+
+    def _blocks(self) -> Iterator[list[torch.Tensor]]:
+        batches = list(self.batches)
+        row_bytes = max(1, self.tensors[0][:1].nbytes)
+        n = max(1, _BLOCK_BYTES // (row_bytes * len(batches[0])))
+        for start in range(0, len(batches), n):
+            yield batches[start : start + n]
+
+
+class Budgeted:
+    """Hands on the batches of an iterator, no more in all passes than the budget allows.
+
+    Parameters
+    ----------
+    iterator : iterable with a length
+    n_steps : int
+        Batches that are handed out before every further pass is empty.
+    take_weight : callable, default=None
+        Is given the last item of each batch, its weights, just before the rest is handed out.
+    """
+
+    def __init__(
+        self,
+        iterator: Any,
+        n_steps: int,
+        take_weight: Callable[[torch.Tensor], None] | None = None,
+    ):
+        self.iterator, self.left, self.take_weight = iterator, n_steps, take_weight
+
+    def __len__(self) -> int:
+        return len(self.iterator)
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.iterator:
+            if self.left == 0:
+                return
+            self.left -= 1
+            if self.take_weight is not None:
+                *batch, weight = batch
+                self.take_weight(weight)
+            yield tuple(batch)
+
+
+def data_loader(
+    dataset: Any, batch_size: int, generator: torch.Generator, options: dict[str, Any]
+) -> DataLoader[Any]:
+    """A DataLoader over even, shuffled batches, unless the options say otherwise."""
+    own_order = {"batch_sampler", "sampler", "shuffle", "drop_last", "batch_size"}
+    options = {"generator": generator, **options}
+    if own_order.isdisjoint(options):
+        options["batch_sampler"] = EvenBatches(len(dataset), batch_size, generator)
+    elif "batch_sampler" not in options:
+        options = {"batch_size": batch_size, **options}
+        if "sampler" not in options:
+            options.setdefault("shuffle", True)
+    return DataLoader(dataset, **options)

@@ -1,0 +1,607 @@
+"""What classifier and regressor share: from X and y to fitted members.
+
+:meth:`BaseSnapshotEnsemble._train` is the story of a fit, from top to bottom.
+"""
+
+import copy
+import math
+import warnings
+from abc import ABCMeta, abstractmethod
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval, InvalidParameterError, make_constraint
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    check_is_fitted,
+    validate_data,
+)
+from skorch import NeuralNet
+from torch import nn
+from torch.utils.data import DataLoader
+
+from . import schedules
+from .batches import TensorRows, to_tensor
+from .generators import private_generators, seed_of
+from .inference import CHUNK, member_outputs
+from .keywords import SCHEDULE_OPTIONS, KeywordParameters, check_keywords, net_arguments
+from .members import average, cycle_weights
+from .modules import check_can_reset, constructor_of, data_arguments, probe, takes
+from .networks import TableNetwork
+from .progress import Progress
+from .snapshots import Snapshots
+from .tables import TableScaler
+from .threads import few_threads
+from .training import Interrupts, Run, SnapshotNet, new_net
+
+#: Up to so many rows in one batch, the built-in network trains in float64 and without dropout,
+#: so that a row of weight two is a row that stands twice, to rounding.
+SMALL = 32
+
+
+def auto_batch_size(n_samples: int) -> int:
+    """``n_samples / 24`` rounded to a power of two from 32 to 128."""
+    return int(2 ** np.clip(np.rint(np.log2(n_samples / 24)), 5, 7))
+
+
+def auto_max_epochs(n_samples: int) -> int:
+    """So many epochs that there are 4,000 steps, at least 10 and at most 200."""
+    steps_per_epoch = math.ceil(n_samples / auto_batch_size(n_samples))
+    return int(np.clip(round(4000 / steps_per_epoch), 10, 200))
+
+
+class Examples(NamedTuple):
+    """Validated input of one call."""
+
+    X: NDArray[Any]
+    y: NDArray[Any]
+    #: The user's weights, for statistics of columns and targets; None: all are equal.
+    sample_weight: NDArray[np.float64] | None
+    #: Those times the class weights, of mean 1, for the loss; None: all are 1.
+    loss_weight: NDArray[np.float64] | None
+
+
+class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
+    """Trains one network over several cycles and keeps a snapshot of each.
+
+    A child says how targets are encoded (:meth:`_encode_y`), what the loss is
+    (:meth:`_default_criterion`), and what a member's output means (:meth:`_member_values`).
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        "module": [callable, None],
+        "n_cycles": [Interval(Integral, 1, None, closed="left")],
+        "cycle_mult": [Interval(Real, 0, None, closed="neither")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "schedule": [StrOptions(set(schedules.SHAPES)), callable],
+        "restart": [StrOptions({"warm", "cold"})],
+        "optimizer": [callable],
+        "criterion": [callable, None],
+        "members": [StrOptions({"all"}), Interval(Integral, 1, None, closed="left")],
+        "net": [type, None],
+        "callbacks": [list, tuple, None],
+        "device": [str, torch.device, None],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @abstractmethod
+    def __init__(
+        self,
+        module: Any,
+        *,
+        n_cycles: Any,
+        cycle_mult: Any,
+        lr: Any,
+        max_epochs: Any,
+        batch_size: Any,
+        schedule: Any,
+        restart: Any,
+        optimizer: Any,
+        criterion: Any,
+        members: Any,
+        net: Any,
+        callbacks: Any,
+        device: Any,
+        warm_start: Any,
+        random_state: Any,
+        verbose: Any,
+        **kwargs: Any,
+    ):
+        self.module = module
+        self.n_cycles = n_cycles
+        self.cycle_mult = cycle_mult
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.schedule = schedule
+        self.restart = restart
+        self.optimizer = optimizer
+        self.criterion = criterion
+        self.members = members
+        self.net = net
+        self.callbacks = callbacks
+        self.device = device
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        for name, value in kwargs.items():
+            setattr(self, name, value)
+
+    # ---------------------------------------------------------------- what a child fills in
+
+    _net_class: type[NeuralNet]
+
+    @abstractmethod
+    def _encode_y(
+        self, y: Any, sample_weight: Any, *, go_on: bool, classes: Any
+    ) -> NDArray[Any]:
+        """Check targets, learn what predict must undo, and return them as the loss takes them."""
+
+    @abstractmethod
+    def _default_criterion(self) -> type[nn.Module]:
+        """The loss where ``criterion`` is None."""
+
+    @abstractmethod
+    def _n_outputs(self) -> int:
+        """Outputs that the network must have."""
+
+    @abstractmethod
+    def _check_output(self, output: torch.Tensor, n_samples: int) -> None:
+        """Refuse a module whose output does not fit the targets."""
+
+    @abstractmethod
+    def _target_tensor(self, y: NDArray[Any], output: torch.Tensor) -> torch.Tensor:
+        """Encoded targets as the criterion takes them beside such an output."""
+
+    @abstractmethod
+    def _member_values(self, outputs: torch.Tensor) -> NDArray[np.float64]:
+        """What is averaged over members, (M, n, k), from their raw outputs."""
+
+    def _weigh_classes(self, y: NDArray[Any], weight: Any) -> Any:
+        """Weights of the loss from the user's: a regressor has no classes."""
+        return weight
+
+    # ------------------------------------------------------------------------ fitting
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Train the network through all cycles and keep a snapshot of each.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Training rows. The built-in network takes tables; a module of your own takes what its
+            ``forward`` does, floats as float32 and integers as int64.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels or target values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row in the loss and in the statistics of the columns. None: all equal.
+
+        Returns
+        -------
+        self : object
+            With ``warm_start=True`` and a fitted ensemble, a full budget of cycles is added to it.
+
+        Raises
+        ------
+        ValueError
+            If a parameter, the data or the module does not fit; the estimator is then as before.
+        """
+        go_on = bool(self.warm_start) and self.__sklearn_is_fitted__()
+        return self._train(X, y, sample_weight, go_on=go_on)
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
+        go_on = self.__sklearn_is_fitted__()
+        return self._train(X, y, sample_weight, go_on=go_on, one_cycle=True, classes=classes)
+
+    def _train(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        go_on: bool,
+        one_cycle: bool = False,
+        classes: Any = None,
+    ) -> Self:
+        """From X and y to fitted members; all of it on a draft that replaces self at the end."""
+        draft = self._draft(keep_fitted=go_on)
+        draft._check_parameters()
+        data = draft._read(X, y, sample_weight, go_on=go_on, classes=classes)
+        device = torch.device(self.device or "cpu")
+        with Interrupts() as interrupts, private_generators(device) as generators:
+            if go_on:
+                generators.restore(self._generators_)
+            else:
+                generators.seed(seed_of(self.random_state))
+                draft._learn_columns(data)
+            net, rows = draft._prepare(data, go_on=go_on)
+            with few_threads(net.module_, rows.X, net.batch_size):
+                run = draft._plan(net, rows, generators.batches, interrupts, go_on, one_cycle)
+                states = run.train(net, rows)
+            interrupts.deferred = True
+            draft._commit(net, states, generators.state(), go_on=go_on)
+            self.__dict__ = draft.__dict__
+        for message in run.messages:
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        return self
+
+    def _draft(self, keep_fitted: bool) -> Self:
+        """A stand-in to work on, so that an error leaves this estimator as it was."""
+        draft = object.__new__(type(self))
+        for name, value in vars(self).items():
+            if keep_fitted or not name.endswith("_"):
+                vars(draft)[name] = value
+        return draft
+
+    # ----------------------------------------------------------------- checking what came
+
+    def _validate_params(self) -> None:
+        """Check each parameter by itself: value first, then the rule."""
+        for name, constraints in self._parameter_constraints.items():
+            value = getattr(self, name)
+            made = [make_constraint(constraint) for constraint in constraints]
+            if not any(constraint.is_satisfied_by(value) for constraint in made):
+                rule = " or ".join(map(_in_words, made))
+                raise InvalidParameterError(f"Got {name}={value!r}, but expected {rule}.")
+
+    def _check_parameters(self) -> None:
+        """Check parameters, alone and together, and the names of keywords."""
+        self._validate_params()
+        if self.net is not None and not issubclass(self.net, NeuralNet):
+            raise InvalidParameterError(
+                f"Got net={self.net!r}, but expected a subclass of skorch.NeuralNet."
+            )
+        check_keywords(self._keywords(), self._get_param_names(), self._keyword_takers())
+        self._check_schedule()
+        if self.restart == "cold" and isinstance(self.module, nn.Module):
+            check_can_reset(self.module)
+
+    def _keyword_takers(self) -> dict[str, set[str] | None]:
+        """For each prefix of keywords the names that may follow it."""
+        criterion = self._default_criterion() if self.criterion is None else self.criterion
+        net = self._net_class if self.net is None else self.net
+        optimizer = takes(self.optimizer)
+        return {
+            "module": takes(constructor_of(TableNetwork if self.module is None else self.module)),
+            "optimizer": None if optimizer is None else {*optimizer, "param_groups"},
+            "criterion": takes(constructor_of(criterion)),
+            "iterator_train": takes(DataLoader),
+            "callbacks": None,  # the net knows their names
+            "schedule": set(SCHEDULE_OPTIONS),
+            "net": net_arguments(net) if self.net is None else None,
+        }
+
+    def _check_schedule(self) -> None:
+        options = self._by_prefix("schedule")
+        lr = self._highest_lr()
+        min_lr = options.get("min_lr", 0.0)
+        if not isinstance(min_lr, Real) or not 0 <= min_lr <= lr:
+            raise InvalidParameterError(
+                f"Got schedule__min_lr={min_lr!r}, but expected a number from 0 to lr={lr!r}."
+            )
+        if min_lr and callable(self.schedule):
+            raise InvalidParameterError(
+                f"Got schedule__min_lr={min_lr!r} with a callable schedule, but expected the "
+                "callable to decide its own lowest rate."
+            )
+        gamma = options.get("gamma", 1.0)
+        if not isinstance(gamma, Real) or not 0 < gamma <= 1:
+            raise InvalidParameterError(
+                f"Got schedule__gamma={gamma!r}, but expected a number above 0, at most 1."
+            )
+        burn_in = options.get("burn_in_epochs", 0)
+        if not isinstance(burn_in, Real) or not 0 <= burn_in < math.inf:
+            raise InvalidParameterError(
+                f"Got schedule__burn_in_epochs={burn_in!r}, but expected a number of at least 0."
+            )
+
+    def _highest_lr(self) -> float:
+        return float(self._by_prefix("optimizer").get("lr", self.lr))
+
+    def _read(self, X: Any, y: Any, sample_weight: Any, *, go_on: bool, classes: Any) -> Examples:
+        """Validated arrays; the number and names of features are learned or compared."""
+        self._refuse_multilabel(y)
+        X, y = validate_data(
+            self, X, y, reset=not go_on, **self._X_checks(), **self._y_checks()
+        )
+        self._learn_shape(X, reset=not go_on)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+            if not sample_weight.any():
+                raise ValueError(
+                    "Got sample_weight with zeros alone, but expected at least one above zero "
+                    "(Invalid weights: all weights are zero)."
+                )
+        y = self._encode_y(y, sample_weight, go_on=go_on, classes=classes)
+        loss_weight = _of_mean_one(self._weigh_classes(y, sample_weight))
+        return Examples(X, y, sample_weight, loss_weight)
+
+    def _refuse_multilabel(self, y: Any) -> None:
+        """Nothing to refuse in a regressor."""
+
+    def _y_checks(self) -> dict[str, Any]:
+        return {}
+
+    def _X_checks(self) -> dict[str, Any]:
+        if self.module is None:
+            return {"dtype": [np.float64, np.float32], "ensure_all_finite": True}
+        return {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": True}
+
+    def _learn_shape(self, X: NDArray[Any], *, reset: bool) -> None:
+        """Rows of another shape than in fit are refused here, not by a matrix product."""
+        if reset:
+            self._row_shape_ = X.shape[1:]
+        elif X.shape[1:] != self._row_shape_:
+            raise ValueError(
+                f"Got X with rows of shape {X.shape[1:]}, but expected {self._row_shape_} as in fit."
+            )
+
+    # ------------------------------------------------------------------------ preparing
+
+    def _learn_columns(self, data: Examples) -> None:
+        """What the built-in network needs to know of the table; a user's module sees X as it is."""
+        self._scaler_ = None
+        self._dtype_ = torch.float32
+        if self.module is not None:
+            return
+        n_samples = len(data.X)
+        weight = data.sample_weight
+        if n_samples <= SMALL and self._batch_size(n_samples) >= n_samples:
+            if torch.device(self.device or "cpu").type != "mps":  # which has no float64
+                self._dtype_ = torch.float64
+            # One way to take quantiles, weighted or not: no two roundings.
+            weight = np.ones(n_samples) if weight is None else weight
+        self._scaler_ = TableScaler().fit(data.X, weight)
+
+    def _is_small(self) -> bool:
+        return self.module is None and self._dtype_ == torch.float64
+
+    def _tensor(self, X: NDArray[Any]) -> torch.Tensor:
+        """Rows as the module takes them."""
+        if self._scaler_ is not None:
+            X = self._scaler_.transform(X, np.dtype(str(self._dtype_).removeprefix("torch.")))
+        return to_tensor(X, self._dtype_)
+
+    def _prepare(self, data: Examples, *, go_on: bool) -> tuple[SnapshotNet, TensorRows]:
+        """The net, initialised or carried on, and the rows on its device."""
+        X = self._tensor(data.X)
+        batch_size = self._batch_size(len(X))
+        if go_on:
+            net = self._carried_on()
+            net.batch_size = batch_size
+        else:
+            net = self._new_net(X[:8], batch_size, self._max_epochs(len(X)))
+        example = X[:8].to(net.device)
+        output = self._try_out(net.module_, example)
+        self._check_output(output, len(example))
+        y = self._target_tensor(data.y, output)
+        weight = None
+        if data.loss_weight is not None:
+            net.weigh_criterion()
+            weight = torch.from_numpy(data.loss_weight).to(output.dtype).to(net.device)
+        return net, TensorRows(X.to(net.device), y.to(net.device), weight)
+
+    def _new_net(self, example: torch.Tensor, batch_size: int, max_epochs: int) -> SnapshotNet:
+        net_class = self._net_class if self.net is None else self.net
+        criterion = self._default_criterion() if self.criterion is None else self.criterion
+        return new_net(
+            net_class,
+            example=example,
+            callbacks=self.callbacks,
+            criterion=copy.deepcopy(criterion),
+            optimizer=self.optimizer,
+            lr=self.lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            device=self.device,
+            verbose=int(self.verbose),
+            **self._net_arguments(),
+        )
+
+    def _net_arguments(self) -> dict[str, Any]:
+        """Module and keywords as skorch's net takes them."""
+        keywords = self._keywords()
+        arguments = {
+            name.removeprefix("net__"): value
+            for name, value in keywords.items()
+            if not name.startswith("schedule__")
+        }
+        module = TableNetwork if self.module is None else copy.deepcopy(self.module)
+        given = set(self._by_prefix("module"))
+        sizes: dict[str, Any] = {"n_outputs": self._n_outputs()}
+        if len(self._row_shape_):
+            sizes["n_inputs"] = self._row_shape_[0]
+        if self.module is None:
+            sizes["dtype"] = self._dtype_
+        for name, size in data_arguments(module, given, sizes).items():
+            arguments[f"module__{name}"] = size
+        if self._is_small():
+            arguments["module__dropout"] = 0.0
+        return {"module": module, **arguments}
+
+    def _carried_on(self) -> SnapshotNet:
+        """A copy of the fitted net, at the learning rate of now."""
+        net = copy.deepcopy(self.net_)
+        if self.lr != net.lr:
+            for name in net._optimizers:
+                for group in getattr(net, name + "_").param_groups:
+                    group["initial_lr"] *= self.lr / net.lr
+            net.lr = self.lr
+        return net
+
+    def _try_out(self, module: nn.Module, example: torch.Tensor) -> torch.Tensor:
+        """Output for a few rows; what the module says of them is said with their shape."""
+        try:
+            return probe(module, example)
+        except Exception as error:
+            raise ValueError(
+                f"Got module={self._module_name()}, but expected one that takes a batch of shape "
+                f"{tuple(example.shape)} and type {example.dtype}: {error}"
+            ) from error
+
+    def _module_name(self) -> str:
+        made = constructor_of(TableNetwork if self.module is None else self.module)
+        return getattr(made, "__name__", repr(made))
+
+    def _batch_size(self, n_samples: int) -> int:
+        return auto_batch_size(n_samples) if self.batch_size == "auto" else int(self.batch_size)
+
+    def _max_epochs(self, n_samples: int) -> int:
+        return auto_max_epochs(n_samples) if self.max_epochs == "auto" else int(self.max_epochs)
+
+    # ------------------------------------------------------------------------- the run
+
+    def _plan(
+        self,
+        net: SnapshotNet,
+        rows: TensorRows,
+        generator: torch.Generator,
+        interrupts: Interrupts,
+        go_on: bool,
+        one_cycle: bool,
+    ) -> Run:
+        """How many steps, in which cycles, at which rates."""
+        options = self._by_prefix("schedule")
+        steps_per_epoch = len(net.get_iterator(rows, training=True))
+        n_steps = self._max_epochs(len(rows)) * steps_per_epoch
+        n_cycles, burn_in = self.n_cycles, 0
+        if one_cycle:
+            n_steps, n_cycles = max(1, round(n_steps / n_cycles)), 1
+        elif not go_on:
+            burn_in = round(options.get("burn_in_epochs", 0) * steps_per_epoch)
+        if burn_in >= n_steps:
+            raise ValueError(
+                f"Got schedule__burn_in_epochs={options['burn_in_epochs']!r}, but expected fewer "
+                f"than the {n_steps / steps_per_epoch:g} epochs of the budget."
+            )
+        if n_cycles > n_steps - burn_in:
+            warnings.warn(
+                f"Got n_cycles={n_cycles} for {n_steps - burn_in} steps; every cycle needs one, so "
+                f"there are {n_steps - burn_in} cycles.",
+                UserWarning,
+                stacklevel=4,
+            )
+            n_cycles = n_steps - burn_in
+        first_cycle = self.n_cycles_ if go_on else 0
+        fractions = schedules.fractions(
+            n_steps,
+            n_cycles,
+            schedule=self.schedule,
+            cycle_mult=self.cycle_mult,
+            floor=options.get("min_lr", 0.0) / self._highest_lr(),
+            burn_in_steps=burn_in,
+            first_step=self._n_steps_ if go_on else 0,
+            first_cycle=first_cycle,
+            gamma=options.get("gamma", 1.0),
+        )
+        ends = burn_in + schedules.cycle_ends(n_steps - burn_in, n_cycles, self.cycle_mult)
+        self._n_steps_ = n_steps - burn_in + (self._n_steps_ if go_on else 0)
+        progress = None
+        if self.verbose:
+            progress = Progress(n_cycles, steps_per_epoch, n_steps, first_cycle)
+        cold = self.restart == "cold"
+        return Run(
+            fractions,
+            ends,
+            steps_per_epoch,
+            generator,
+            interrupts,
+            rows.X[:8],
+            cold=cold,
+            progress=progress,
+        )
+
+    def _commit(
+        self, net: SnapshotNet, states: list[Any], generators: dict[str, Any], *, go_on: bool
+    ) -> None:
+        """Fitted attributes, all at once."""
+        self._snapshots_ = self._snapshots_.extended(states) if go_on else Snapshots(states)
+        self._generators_ = generators
+        self.net_ = net
+        self.history_ = net.history_
+        self.n_iter_ = len(net.history_)
+        self.n_cycles_ = len(self._snapshots_)
+        self.member_weights_ = cycle_weights(self.members, self.n_cycles_)
+        self._members_ = self.members
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there are snapshots to predict with."""
+        return hasattr(self, "_snapshots_")
+
+    @property
+    def snapshots_(self) -> list[dict[str, torch.Tensor]]:
+        """Copies of the parameters and buffers of each cycle; each loads into a fresh module."""
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError(f"{type(self).__name__} has no snapshots_ before fit.")
+        return self._snapshots_[:]
+
+    # ----------------------------------------------------------------------- predicting
+
+    def _values(self, X: Any, members: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+        """What the members given say of X, ``(members, rows, k)``, chunk by chunk."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, **self._X_checks())
+        self._learn_shape(X, reset=False)
+        device = torch.device(self.net_.device or "cpu")
+        states = self._snapshots_.to(device).views(members)
+        chunks = (self._tensor(X[i : i + CHUNK]).to(device) for i in range(0, len(X), CHUNK))
+        for outputs in member_outputs(self.net_.module_, states, chunks):
+            yield self._member_values(outputs)
+
+    def _combined(self, X: Any, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weighted combinations of members: ``(S, members)`` weights give ``(S, n, k)``."""
+        members = np.flatnonzero(weights.any(axis=0))
+        parts = [
+            np.stack([self._vote(values, row) for row in weights[:, members]])
+            for values in self._values(X, members)
+        ]
+        return np.concatenate(parts, axis=1)
+
+    def _vote(self, values: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How members are combined; a classifier may count votes instead."""
+        return average(values, weights)
+
+    def _ensemble(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        return self._combined(X, self.member_weights_[None, :])[0]
+
+    def _stages(self, X: Any) -> NDArray[np.float64]:
+        """The ensemble as it would be after each number of cycles, ``(M, n, k)``."""
+        check_is_fitted(self)
+        n = self.n_cycles_
+        weights = np.zeros((n, n))
+        for m in range(1, n + 1):
+            weights[m - 1, :m] = cycle_weights(self._members_, m)
+        return self._combined(X, weights)
+
+    def _each_member(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        return np.concatenate(list(self._values(X, np.arange(self.n_cycles_))), axis=1)
+
+
+def _of_mean_one(weight: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """Weights scaled to mean 1; None where they are all equal, which changes no bit."""
+    if weight is None or (weight == weight[0]).all():
+        return None
+    return weight * (_num_samples(weight) / weight.sum())
+
+
+def _in_words(constraint: Any) -> str:
+    """A constraint of scikit-learn's as a rule a reader need not decode."""
+    if not isinstance(constraint, Interval):
+        return str(constraint).replace("a str among", "one of")
+    kind = "an integer" if constraint.type is Integral else "a number"
+    bound = "of at least" if constraint.closed in ("left", "both") else "above"
+    return f"{kind} {bound} {constraint.left}"

@@ -1,0 +1,442 @@
+"""The scikit-learn face: a classifier and a regressor."""
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from .ensemble import BaseSnapshotEnsemble
+from .members import average, majority
+from .modules import check_outputs, check_scores
+from .training import ClassifierNet, RegressorNet
+
+
+def _votes_softly(estimator: "SnapshotEnsembleClassifier") -> bool:
+    """Probabilities exist where they, not votes, are averaged."""
+    if estimator.voting != "hard":
+        return True
+    raise AttributeError(f"Got voting='hard', but probabilities need voting='soft'.")
+
+
+class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
+    """Placeholder."""
+
+    _parameter_constraints: dict[str, list[Any]] = {
+        **BaseSnapshotEnsemble._parameter_constraints,
+        "voting": [StrOptions({"soft", "hard"})],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+    _net_class = ClassifierNet
+
+    def __init__(
+        self,
+        module: Any = None,
+        *,
+        n_cycles: int = 5,
+        cycle_mult: float = 1.0,
+        lr: float = 0.008,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        schedule: Any = "cosine",
+        restart: str = "warm",
+        optimizer: Any = torch.optim.AdamW,
+        criterion: Any = None,
+        members: int | str = "all",
+        voting: str = "soft",
+        class_weight: Any = None,
+        net: Any = None,
+        callbacks: Any = None,
+        device: Any = "cpu",
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            module,
+            n_cycles=n_cycles,
+            cycle_mult=cycle_mult,
+            lr=lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            schedule=schedule,
+            restart=restart,
+            optimizer=optimizer,
+            criterion=criterion,
+            members=members,
+            net=net,
+            callbacks=callbacks,
+            device=device,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            **kwargs,
+        )
+        self.voting = voting
+        self.class_weight = class_weight
+
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Add one cycle to the ensemble, or begin one.
+
+        The cycle is ``max_epochs / n_cycles`` epochs of the rows given long. Snapshots that are
+        there are not touched; the columns' and targets' scales stay those of the first call.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Training rows.
+        y : array-like of shape (n_samples,)
+            Class labels.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that later calls may bring; used in the first call alone. None: those of
+            that call's `y`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            See :meth:`fit`.
+
+        Returns
+        -------
+        self : object
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "Got class_weight='balanced' with partial_fit, but expected a dict or None: the "
+                "balance of rows yet to come is not known. Use compute_class_weight of "
+                "sklearn.utils.class_weight on all of them."
+            )
+        return self._partial_fit(X, y, sample_weight, classes=classes)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Class of each row: that with the highest mean probability, or with most votes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        return self._labels(self._ensemble(X))
+
+    @available_if(_votes_softly)
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Weighted mean of the members' class probabilities (Huang et al. 2017, section 3).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Returns
+        -------
+        p : ndarray of float64 of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``; rows sum to 1.
+        """
+        return self._ensemble(X)
+
+    @available_if(_votes_softly)
+    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+        """Logarithm of :meth:`predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Returns
+        -------
+        log_p : ndarray of float64 of shape (n_samples, n_classes)
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def staged_predict(self, X: Any) -> Any:
+        """Classes predicted after 1, 2, … M cycles.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Yields
+        ------
+        y : ndarray of shape (n_samples,)
+        """
+        for stage in self._stages(X):
+            yield self._labels(stage)
+
+    @available_if(_votes_softly)
+    def staged_predict_proba(self, X: Any) -> Any:
+        """Class probabilities predicted after 1, 2, … M cycles.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Yields
+        ------
+        p : ndarray of float64 of shape (n_samples, n_classes)
+        """
+        yield from self._stages(X)
+
+    def predict_members(self, X: Any) -> NDArray[np.float64]:
+        """Class probabilities of every snapshot, whatever its weight.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Returns
+        -------
+        p : ndarray of float64 of shape (n_snapshots, n_samples, n_classes)
+            In the order of ``snapshots_``.
+        """
+        return self._each_member(X)
+
+    def _labels(self, combined: NDArray[Any]) -> NDArray[Any]:
+        return self.classes_[combined.argmax(axis=1)]
+
+    def _vote(self, values: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (majority if self.voting == "hard" else average)(values, weights)
+
+    def _refuse_multilabel(self, y: Any) -> None:
+        kind = type_of_target(y if issparse(y) else np.asarray(y))
+        if kind.startswith("multilabel"):
+            raise ValueError(
+                f"Got y of type {kind!r}, but multilabel targets are not supported; expected one "
+                "label a row."
+            )
+
+    def _encode_y(self, y: Any, sample_weight: Any, *, go_on: bool, classes: Any) -> NDArray[Any]:
+        check_classification_targets(y)
+        labels = np.unique(y)
+        known = self.classes_ if go_on else labels if classes is None else np.unique(classes)
+        strange = np.setdiff1d(labels, known)
+        if len(strange):
+            raise ValueError(
+                f"Got y with the classes {strange.tolist()}, but expected those of the first call: "
+                f"{known.tolist()}."
+            )
+        self.classes_ = known
+        codes = np.searchsorted(known, y).astype(np.int64)
+        n_present = len(np.unique(codes if sample_weight is None else codes[sample_weight > 0]))
+        if len(known) < 2 or (n_present < 2 and classes is None and not go_on):
+            raise ValueError(
+                f"Got y with {n_present} class (of the rows that weigh anything), but expected at "
+                "least 2 classes."
+            )
+        return codes
+
+    def _weigh_classes(self, y: NDArray[Any], weight: Any) -> Any:
+        if self.class_weight is None:
+            return weight
+        labels = self.classes_[y]
+        present = np.unique(labels)
+        by_class = compute_class_weight(self.class_weight, classes=present, y=labels)
+        class_weight = by_class[np.searchsorted(present, labels)]
+        return class_weight if weight is None else weight * class_weight
+
+    def _default_criterion(self) -> type[nn.Module]:
+        return nn.CrossEntropyLoss
+
+    def _n_outputs(self) -> int:
+        return len(self.classes_)
+
+    def _check_output(self, output: torch.Tensor, n_samples: int) -> None:
+        check_scores(output, self._module_name(), n_samples, len(self.classes_))
+
+    def _target_tensor(self, y: NDArray[Any], output: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(y)
+
+    def _member_values(self, outputs: torch.Tensor) -> NDArray[np.float64]:
+        # Softmax in float64: in float32 it saturates to exactly 1.
+        return torch.softmax(outputs.cpu().double(), dim=-1).numpy()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = True
+        return tags
+
+
+class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
+    """Placeholder."""
+
+    _net_class = RegressorNet
+
+    def __init__(
+        self,
+        module: Any = None,
+        *,
+        n_cycles: int = 5,
+        cycle_mult: float = 1.0,
+        lr: float = 0.008,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        schedule: Any = "cosine",
+        restart: str = "warm",
+        optimizer: Any = torch.optim.AdamW,
+        criterion: Any = None,
+        members: int | str = "all",
+        net: Any = None,
+        callbacks: Any = None,
+        device: Any = "cpu",
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            module,
+            n_cycles=n_cycles,
+            cycle_mult=cycle_mult,
+            lr=lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            schedule=schedule,
+            restart=restart,
+            optimizer=optimizer,
+            criterion=criterion,
+            members=members,
+            net=net,
+            callbacks=callbacks,
+            device=device,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            **kwargs,
+        )
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Add one cycle to the ensemble, or begin one.
+
+        The cycle is ``max_epochs / n_cycles`` epochs of the rows given long. Snapshots that are
+        there are not touched; the columns' and targets' scales stay those of the first call.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Target values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            See :meth:`fit`.
+
+        Returns
+        -------
+        self : object
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Weighted mean of the members' predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Returns
+        -------
+        y : ndarray of float64 of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        return self._squeezed(self._ensemble(X))
+
+    def staged_predict(self, X: Any) -> Any:
+        """Values predicted after 1, 2, … M cycles.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Yields
+        ------
+        y : ndarray of float64 of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        for stage in self._stages(X):
+            yield self._squeezed(stage)
+
+    def predict_members(self, X: Any) -> NDArray[np.float64]:
+        """Predictions of every snapshot, whatever its weight.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Returns
+        -------
+        y : ndarray of float64 of shape (n_snapshots, n_samples) or \
+                (n_snapshots, n_samples, n_outputs)
+            In the order of ``snapshots_``.
+        """
+        return self._squeezed(self._each_member(X))
+
+    def _squeezed(self, values: NDArray[Any]) -> NDArray[Any]:
+        """One output is a plain vector."""
+        return values[..., 0] if values.shape[-1] == 1 else values
+
+    def _encode_y(self, y: Any, sample_weight: Any, *, go_on: bool, classes: Any) -> NDArray[Any]:
+        y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        if go_on:
+            if y.shape[1] != len(self._y_center_):
+                raise ValueError(
+                    f"Got y with {y.shape[1]} outputs, but expected {len(self._y_center_)} as in "
+                    "the first call."
+                )
+        else:
+            self._learn_target_scale(y, sample_weight)
+        return (y - self._y_center_) / self._y_scale_
+
+    def _learn_target_scale(self, y: NDArray[Any], sample_weight: Any) -> None:
+        """Mean 0 and variance 1, where the loss scales with y; other losses see y as it is."""
+        self._y_center_, self._y_scale_ = np.zeros(y.shape[1]), np.ones(y.shape[1])
+        if self.criterion not in (None, nn.MSELoss, nn.L1Loss) and not isinstance(
+            self.criterion, nn.MSELoss | nn.L1Loss
+        ):
+            return
+        self._y_center_ = np.average(y, axis=0, weights=sample_weight)
+        deviation = np.sqrt(np.average((y - self._y_center_) ** 2, axis=0, weights=sample_weight))
+        # Against rounding: a constant target is only centred.
+        tiny = 10 * np.finfo(np.float64).eps * np.abs(self._y_center_)
+        self._y_scale_ = np.where(deviation > tiny, deviation, 1.0)
+
+    def _default_criterion(self) -> type[nn.Module]:
+        return nn.MSELoss
+
+    def _n_outputs(self) -> int:
+        return len(self._y_center_)
+
+    def _check_output(self, output: torch.Tensor, n_samples: int) -> None:
+        check_outputs(output, self._module_name(), n_samples, len(self._y_center_))
+
+    def _target_tensor(self, y: NDArray[Any], output: torch.Tensor) -> torch.Tensor:
+        """Of the output's shape, so that a loss broadcasts nothing."""
+        return torch.from_numpy(y[:, 0] if output.ndim == 1 else y).to(output.dtype)
+
+    def _member_values(self, outputs: torch.Tensor) -> NDArray[np.float64]:
+        values = outputs.cpu().double().reshape(*outputs.shape[:2], -1).numpy()
+        return values * self._y_scale_ + self._y_center_
+
+    def _y_checks(self) -> dict[str, Any]:
+        return {"multi_output": True, "y_numeric": True}
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.regressor_tags.poor_score = False
+        return tags

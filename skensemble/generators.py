@@ -1,0 +1,96 @@
+"""Random numbers of a fit: private, repeatable, and the global generators left as found."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+#: Torch draws initialisation and dropout from one global generator, so fits take turns.
+_turn = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """In a forked child nobody is left to release a lock that another thread held."""
+    global _turn
+    _turn = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+def seed_of(random_state: Any) -> int:
+    """A seed: an integer is its own, anything else draws one."""
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+class Generators:
+    """The generators of one fit.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the network draws its dropout.
+
+    Attributes
+    ----------
+    batches : torch.Generator
+        Draws the permutations of the rows, on the CPU.
+    """
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.batches = torch.Generator()
+
+    def seed(self, seed: int) -> None:
+        """Begin: torch's own generators at `seed`, the batches' at another derived from it."""
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
+        derived = np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)
+        self.batches.manual_seed(int(derived[0] >> np.uint64(1)))
+
+    def state(self) -> dict[str, Any]:
+        """The place that each generator has come to, as arrays."""
+        state = {
+            "cpu": torch.default_generator.get_state().numpy().copy(),
+            "batches": self.batches.get_state().numpy().copy(),
+        }
+        if self.device.type != "cpu":
+            module = torch.get_device_module(self.device)
+            state["device"] = module.get_rng_state().cpu().numpy().copy()
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state` was taken."""
+        torch.default_generator.set_state(torch.from_numpy(state["cpu"].copy()))
+        self.batches.set_state(torch.from_numpy(state["batches"].copy()))
+        if self.device.type != "cpu" and "device" in state:
+            module = torch.get_device_module(self.device)
+            module.set_rng_state(torch.from_numpy(state["device"].copy()))
+
+
+@contextlib.contextmanager
+def forked(device: torch.device | None) -> Iterator[None]:
+    """Restore torch's global generators, of the CPU and of the device, on leaving."""
+    if device is None or device.type in ("cpu", "meta"):
+        with torch.random.fork_rng(devices=[]):
+            yield
+    else:
+        index = device.index if device.index is not None else 0
+        with torch.random.fork_rng(devices=[index], device_type=device.type):
+            yield
+
+
+@contextlib.contextmanager
+def private_generators(device: torch.device) -> Iterator[Generators]:
+    """Generators for one fit at a time; the global ones are as before on leaving."""
+    with _turn, forked(device):
+        yield Generators(device)

@@ -1,0 +1,160 @@
+"""Parameters that an estimator takes by prefix, as skorch does: kept, found and checked."""
+
+import difflib
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from skorch import NeuralNet
+
+#: What each prefix of ours gives arguments to.
+PREFIXES = (
+    "module",
+    "optimizer",
+    "criterion",
+    "iterator_train",
+    "callbacks",
+    "schedule",
+    "net",
+)
+
+SCHEDULE_OPTIONS = ("min_lr", "gamma", "burn_in_epochs")
+
+#: Parameters of skorch's net that ours set, under which name.
+SET_BY_US = {
+    "module": "module",
+    "criterion": "criterion",
+    "optimizer": "optimizer",
+    "lr": "lr",
+    "max_epochs": "max_epochs",
+    "batch_size": "batch_size",
+    "callbacks": "callbacks",
+    "warm_start": "warm_start",
+    "verbose": "verbose",
+    "device": "device",
+    "train_split": None,
+}
+
+
+class KeywordParameters(BaseEstimator):
+    """An estimator whose constructor takes ``**kwargs`` beside its named parameters.
+
+    Every keyword is an attribute of its own name, as any parameter is; names are checked in
+    ``fit``, when it is known what takes them.
+    """
+
+    def _keywords(self) -> dict[str, Any]:
+        """What came by ``**kwargs``: whatever attribute is neither named nor fitted."""
+        named = set(self._get_param_names())
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in named and not name.startswith("_") and not name.endswith("_")
+        }
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters of this estimator, those by prefix included.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Also return the parameters of parameters that are estimators.
+
+        Returns
+        -------
+        params : dict
+        """
+        return {**super().get_params(deep=deep), **self._keywords()}
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters of this estimator, those by prefix included.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            If a name is neither a parameter nor begins with one of the prefixes.
+        """
+        named = inspect.signature(type(self)).parameters
+        valid = {*self.get_params(deep=False), *named}
+        for name in params:
+            prefix, is_nested, _ = name.partition("__")
+            if name not in valid and not (is_nested and prefix in PREFIXES):
+                raise ValueError(unexpected(name, valid))
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def _by_prefix(self, prefix: str) -> dict[str, Any]:
+        """The arguments under one prefix, without it."""
+        start = prefix + "__"
+        return {k.removeprefix(start): v for k, v in self._keywords().items() if k.startswith(start)}
+
+
+def unexpected(name: str, known: Iterable[str]) -> str:
+    """Error text for a name that nothing takes, with the nearest that is taken."""
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    prefixes = ", ".join(prefix + "__*" for prefix in PREFIXES)
+    return f"Got an unexpected parameter {name}, but expected a named one or one of {prefixes}.{hint}"
+
+
+def check_keywords(
+    keywords: Iterable[str], named: Iterable[str], takers: dict[str, set[str] | None]
+) -> None:
+    """Refuse keywords that nothing takes, before anything is built.
+
+    Parameters
+    ----------
+    keywords : iterable of str
+        Names to be checked.
+    named : iterable of str
+        Parameters of the estimator's own.
+    takers : dict
+        For each prefix the names that are taken after it; None where any may be.
+
+    Raises
+    ------
+    ValueError
+        With the near match, if there is one.
+    """
+    known = set(named)
+    for prefix, names in takers.items():
+        known |= {f"{prefix}__{name}" for name in names or ()}
+    for keyword in keywords:
+        prefix, is_nested, name = keyword.partition("__")
+        if not is_nested or prefix not in takers:
+            raise ValueError(unexpected(keyword, known))
+        if prefix == "net":
+            _check_net_keyword(keyword, name)
+        names = takers[prefix]
+        if names is not None and name.split("__")[0] not in names:
+            raise ValueError(unexpected(keyword, known))
+
+
+def _check_net_keyword(keyword: str, name: str) -> None:
+    if name not in SET_BY_US:
+        return
+    ours = SET_BY_US[name]
+    rule = f"expected it as {ours}=" if ours else "expected none: rows are left out by us"
+    raise ValueError(f"Got {keyword}, but {rule}.")
+
+
+def net_arguments(net: type[NeuralNet]) -> set[str] | None:
+    """Names after ``net__`` that a skorch class takes, those of its base classes included.
+
+    A class of the user's may hold further modules, whose arguments skorch checks itself.
+    """
+    names: set[str] = set()
+    for cls in net.__mro__:
+        if issubclass(cls, NeuralNet) and "__init__" in vars(cls):
+            names |= {*inspect.signature(cls.__init__).parameters}
+    return names - {"self", "args", "kwargs"}

@@ -1,0 +1,49 @@
+"""The built-in network for tables."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+class TableNetwork(nn.Sequential):
+    """A multi-layer perceptron for centred and scaled columns.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Number of columns.
+    n_outputs : int
+        Number of raw scores (classes) or of regression outputs.
+    hidden : sequence of int, default=(128, 128)
+        Units of each hidden layer.
+    dropout : float, default=0.1
+        Probability with which a hidden unit is dropped in training.
+    dtype : torch.dtype, default=torch.float32
+        Type of the parameters.
+
+    Notes
+    -----
+    **Shape**: ``(batch, n_inputs)`` to ``(batch, n_outputs)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skensemble.networks import TableNetwork
+    >>> TableNetwork(4, 3, hidden=(8,))(torch.zeros(2, 4)).shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        n_outputs: int,
+        hidden: Sequence[int] = (128, 128),
+        dropout: float = 0.1,
+        dtype: torch.dtype = torch.float32,
+    ):
+        layers: list[nn.Module] = []
+        for n_units in hidden:
+            layers += [nn.Linear(n_inputs, n_units, dtype=dtype), nn.Mish(), nn.Dropout(dropout)]
+            n_inputs = n_units
+        super().__init__(*layers, nn.Linear(n_inputs, n_outputs, dtype=dtype))

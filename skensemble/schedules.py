@@ -1,0 +1,276 @@
+"""Where cycles begin and end, and the learning rate at every step.
+
+Pure functions of step numbers; nothing here knows of torch or of training.
+A new schedule is one function of :class:`At`, registered in :data:`SHAPES`.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class At(NamedTuple):
+    """The place in a run at which a schedule is asked for its rate.
+
+    Attributes
+    ----------
+    step : int
+        Steps taken since the first cycle began (burn-in not counted).
+    cycle : int
+        Number of the cycle, from 0.
+    progress : float
+        Part of the cycle that lies behind this step, in [0, 1).
+    length : int
+        Number of steps in the cycle.
+    """
+
+    step: Any
+    cycle: Any
+    progress: Any
+    length: Any
+
+
+def cosine(at: At) -> Any:
+    """Half a cosine from 1 down to 0: SGDR (Loshchilov & Hutter 2017, eq. 5)."""
+    return (1 + np.cos(np.pi * at.progress)) / 2
+
+
+def triangular(at: At) -> Any:
+    """Linearly from 0 to 1 and back: CLR (Smith 2017, section 3.1).
+
+    Sampled in the middle of each step, so that no step trains at rate zero and
+    a cycle of one step trains at the peak.
+    """
+    return 1 - np.abs(2 * (at.progress + 0.5 / at.length) - 1)
+
+
+def triangular2(at: At) -> Any:
+    """As ``triangular``, its height halved with every cycle (Smith 2017, section 3.2)."""
+    return triangular(at) * 0.5 ** np.asarray(at.cycle, dtype=float)
+
+
+def exp_range(at: At, gamma: float = 1.0) -> Any:
+    """As ``triangular``, its height times ``gamma ** step`` (Smith 2017, section 3.2)."""
+    return triangular(at) * gamma ** np.asarray(at.step, dtype=float)
+
+
+SHAPES: dict[str, Callable[..., Any]] = {
+    "cosine": cosine,
+    "triangular": triangular,
+    "triangular2": triangular2,
+    "exp_range": exp_range,
+}
+
+
+def cycle_ends(n_steps: int, n_cycles: int, cycle_mult: float = 1.0) -> NDArray[np.int64]:
+    """Steps done at the end of each cycle; the last is ``n_steps``.
+
+    Parameters
+    ----------
+    n_steps : int
+        Steps of all cycles together, at least `n_cycles`.
+    n_cycles : int
+        Number of cycles.
+    cycle_mult : float, default=1.0
+        Each cycle is this many times as long as the one before: T_mult of SGDR.
+
+    Returns
+    -------
+    ends : ndarray of int64 of shape (n_cycles,)
+        Strictly increasing: every cycle has at least one step, which the
+        longest ones give.
+
+    Examples
+    --------
+    >>> from skensemble.schedules import cycle_ends
+    >>> cycle_ends(10, 3)
+    array([ 3,  7, 10])
+    >>> cycle_ends(14, 3, cycle_mult=2.0)
+    array([ 2,  6, 14])
+    """
+    # Exponents are shifted to end at 0, so that a large cycle_mult cannot overflow.
+    exponents = np.arange(n_cycles) - (n_cycles - 1 if cycle_mult > 1 else 0)
+    share = np.cumsum(float(cycle_mult) ** exponents)
+    ends = np.rint(share / share[-1] * n_steps).astype(np.int64)
+    lengths = np.diff(ends, prepend=0)
+    missing = lengths < 1
+    lengths[missing] = 1
+    for _ in range(int(lengths.sum()) - n_steps):
+        lengths[np.argmax(lengths)] -= 1
+    return np.cumsum(lengths)
+
+
+def fractions(
+    n_steps: int,
+    n_cycles: int,
+    *,
+    schedule: str | Callable[[At], float] = "cosine",
+    cycle_mult: float = 1.0,
+    floor: float = 0.0,
+    burn_in_steps: int = 0,
+    first_step: int = 0,
+    first_cycle: int = 0,
+    **options: Any,
+) -> NDArray[np.float64]:
+    """Learning rate of every step as a fraction of the highest.
+
+    Parameters
+    ----------
+    n_steps : int
+        Steps of the run, burn-in included.
+    n_cycles : int
+        Number of cycles, at most ``n_steps - burn_in_steps``.
+    schedule : str or callable, default="cosine"
+        A key of :data:`SHAPES` or a function of :class:`At`.
+    cycle_mult : float, default=1.0
+        See :func:`cycle_ends`.
+    floor : float, default=0.0
+        Fraction at which a named schedule ends a cycle (``min_lr / lr``).
+        A callable decides its own.
+    burn_in_steps : int, default=0
+        Steps at fraction 1 before the first cycle begins.
+    first_step, first_cycle : int, default=0
+        What ``At.step`` and ``At.cycle`` start from where a run goes on.
+    **options
+        Arguments of the shape, such as ``gamma``; those it does not take are dropped.
+
+    Returns
+    -------
+    fractions : ndarray of float64 of shape (n_steps,)
+
+    Raises
+    ------
+    ValueError
+        If a callable returns what is no finite number of at least 0.
+    """
+    ends = cycle_ends(n_steps - burn_in_steps, n_cycles, cycle_mult)
+    lengths = np.diff(ends, prepend=0)
+    cycle = np.repeat(np.arange(n_cycles), lengths)
+    length = lengths[cycle]
+    step = np.arange(n_steps - burn_in_steps)
+    at = At(
+        first_step + step, first_cycle + cycle, (step - (ends - lengths)[cycle]) / length, length
+    )
+    if isinstance(schedule, str):
+        shape = _with_options(SHAPES[schedule], options)
+        values = floor + (1 - floor) * shape(at)
+    else:
+        values = _evaluate(schedule, at)
+    return np.concatenate([np.ones(burn_in_steps), values])
+
+
+def _with_options(shape: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
+    """Bind to a shape those options that it takes."""
+    taken = inspect.signature(shape).parameters
+    return functools.partial(shape, **{k: v for k, v in options.items() if k in taken})
+
+
+def _evaluate(schedule: Callable[[At], float], at: At) -> NDArray[np.float64]:
+    """Ask a user's schedule step by step, with plain Python numbers."""
+    columns = (np.asarray(column).tolist() for column in at)
+    places = [At(*row) for row in zip(*columns, strict=True)]
+    values = np.array([float(schedule(place)) for place in places])
+    bad = ~(np.isfinite(values) & (values >= 0))
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise ValueError(
+            f"Got {values[first]} from schedule(at) for {places[first]}, but expected a finite "
+            "fraction of lr, at least 0."
+        )
+    return values
+
+
+def learning_rates(
+    n_steps: int,
+    *,
+    lr: float,
+    n_cycles: int,
+    schedule: str | Callable[[At], float] = "cosine",
+    cycle_mult: float = 1.0,
+    min_lr: float = 0.0,
+    gamma: float = 1.0,
+    burn_in_steps: int = 0,
+) -> NDArray[np.float64]:
+    """Learning rate of every step of a run, without training.
+
+    Parameters
+    ----------
+    n_steps : int
+        Optimizer steps of the run, burn-in included.
+    lr : float
+        Highest learning rate.
+    n_cycles : int
+        Number of cycles.
+    schedule : {"cosine", "triangular", "triangular2", "exp_range"} or callable, \
+            default="cosine"
+        Shape of the rate within a cycle. A callable gets an object with ``step``, ``cycle``,
+        ``progress`` (in [0, 1)) and ``length``, and returns a fraction of `lr`.
+    cycle_mult : float, default=1.0
+        Each cycle is this many times as long as the one before.
+    min_lr : float, default=0.0
+        Rate at which a named schedule ends its cycles.
+    gamma : float, default=1.0
+        Decay a step of ``"exp_range"``.
+    burn_in_steps : int, default=0
+        Steps at `lr` before the first cycle begins.
+
+    Returns
+    -------
+    rates : ndarray of float64 of shape (n_steps,)
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or if the steps are fewer than the cycles.
+
+    References
+    ----------
+    .. [1] I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
+       ICLR 2017, eq. 5.
+    .. [2] L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
+       section 3.
+    .. [3] G. Huang et al., "Snapshot Ensembles: Train 1, Get M for Free", ICLR 2017, eq. 2.
+
+    Examples
+    --------
+    >>> from skensemble import learning_rates
+    >>> learning_rates(6, lr=0.1, n_cycles=2).round(3)
+    array([0.1  , 0.075, 0.025, 0.1  , 0.075, 0.025])
+    """
+    for name, value, least in [
+        ("n_steps", n_steps, 1),
+        ("n_cycles", n_cycles, 1),
+        ("burn_in_steps", burn_in_steps, 0),
+    ]:
+        if not isinstance(value, int | np.integer) or value < least:
+            raise ValueError(
+                f"Got {name}={value!r}, but expected an integer of at least {least}."
+            )
+    if n_steps - burn_in_steps < n_cycles:
+        raise ValueError(
+            f"Got n_cycles={n_cycles}, but expected at most {n_steps - burn_in_steps}: "
+            "every cycle needs a step."
+        )
+    if isinstance(schedule, str) and schedule not in SHAPES:
+        raise ValueError(
+            f"Got schedule={schedule!r}, but expected one of {sorted(SHAPES)} or a callable."
+        )
+    if not lr > 0:
+        raise ValueError(f"Got lr={lr!r}, but expected a number above 0.")
+    if not cycle_mult > 0:
+        raise ValueError(f"Got cycle_mult={cycle_mult!r}, but expected a number above 0.")
+    if not 0 <= min_lr <= lr:
+        raise ValueError(f"Got min_lr={min_lr!r}, but expected a number from 0 to lr={lr!r}.")
+    return lr * fractions(
+        n_steps,
+        n_cycles,
+        schedule=schedule,
+        cycle_mult=cycle_mult,
+        floor=min_lr / lr,
+        burn_in_steps=burn_in_steps,
+        gamma=gamma,
+    )

@@ -1,0 +1,135 @@
+"""The parameter sets of all members, stacked, and tensors as arrays in pickles."""
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+State = dict[str, torch.Tensor]
+
+
+class Snapshots(Sequence[State]):
+    """Parameters and buffers of many networks of one kind, stacked by name.
+
+    Parameters
+    ----------
+    states : iterable of dict
+        State dicts with equal names and shapes; their tensors are copied.
+
+    Notes
+    -----
+    Indexing hands out copies, so that nothing outside can change a snapshot;
+    :meth:`views` hands out the storage itself, for reading.
+    """
+
+    def __init__(self, states: Iterable[State]):
+        states = list(states)
+        names = states[0] if states else {}
+        self._stacks = {name: torch.stack([state[name] for state in states]) for name in names}
+        self._length = len(states)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"Got index {index}, but there are {len(self)} snapshots.")
+        return {name: stack[index].clone() for name, stack in self._stacks.items()}
+
+    def views(self, indices: Iterable[int]) -> list[State]:
+        """State dicts of some snapshots, without copying."""
+        return [{name: s[i] for name, s in self._stacks.items()} for i in indices]
+
+    def extended(self, states: Iterable[State]) -> "Snapshots":
+        """These and further snapshots, as a new object."""
+        return Snapshots([*self.views(range(len(self))), *states])
+
+    def to(self, device: torch.device) -> "Snapshots":
+        """The same snapshots on another device."""
+        if all(stack.device == device for stack in self._stacks.values()):
+            return self
+        moved = copy.copy(self)
+        moved._stacks = {name: stack.to(device) for name, stack in self._stacks.items()}
+        return moved
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Arrays in place of tensors; they come back on the CPU."""
+        return {**vars(self), "_stacks": as_arrays(self._stacks)}
+
+
+def state_of(module: torch.nn.Module) -> State:
+    """A copy of the parameters and buffers that a fresh module can load."""
+    return {
+        name: value.detach().clone()
+        for name, value in uncompiled(module).state_dict().items()
+        if isinstance(value, torch.Tensor)
+    }
+
+
+def uncompiled(module: torch.nn.Module) -> torch.nn.Module:
+    """The module that ``torch.compile`` wraps, or the module itself."""
+    return getattr(module, "_orig_mod", module)
+
+
+def is_finite(tensors: Iterable[torch.Tensor]) -> bool:
+    """Whether no value is NaN or infinite."""
+    return all(bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point())
+
+
+class _Boxed:
+    """Stands for a tensor in a state to be pickled; comes back as the tensor.
+
+    Torch pickles a tensor as its storage in torch's own format, and shared through file
+    handles between processes; an array is plain data everywhere.
+    """
+
+    def __init__(self, tensor: torch.Tensor):
+        self.tensor = tensor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        tensor = self.tensor
+        is_parameter = isinstance(tensor, torch.nn.Parameter)
+        value = tensor.detach().cpu()
+        if value.dtype == torch.bfloat16:  # numpy has none; exact in float32
+            value = value.float()
+        array = value.numpy().copy()
+        return _unbox, (array, str(tensor.dtype), is_parameter, tensor.requires_grad)
+
+
+def _unbox(
+    array: np.ndarray[Any, Any], dtype: str, is_parameter: bool, requires_grad: bool
+) -> torch.Tensor:
+    tensor = torch.from_numpy(np.array(array)).to(getattr(torch, dtype.removeprefix("torch.")))
+    if is_parameter:
+        return torch.nn.Parameter(tensor, requires_grad=requires_grad)
+    return tensor.requires_grad_(requires_grad)
+
+
+def as_arrays(state: Any) -> Any:
+    """A copy of a state whose tensors pickle as arrays and unpickle as tensors.
+
+    Tensors inside modules, dicts, lists and tuples are found; sharing between them is kept.
+    """
+    memo: dict[int, Any] = {}
+    for tensor in _tensors(state):
+        memo[id(tensor)] = _Boxed(tensor)
+    return copy.deepcopy(state, memo)
+
+
+def _tensors(state: Any) -> Iterator[torch.Tensor]:
+    if isinstance(state, torch.Tensor):
+        yield state
+    elif isinstance(state, torch.nn.Module):
+        for part in state.modules():
+            yield from (p for p in part.parameters(recurse=False))
+            yield from (b for b in part.buffers(recurse=False))
+    elif isinstance(state, dict):
+        for value in state.values():
+            yield from _tensors(value)
+    elif isinstance(state, list | tuple):
+        for value in state:
+            yield from _tensors(value)
