@@ -4,18 +4,16 @@
 """
 
 import copy
-import math
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
 from numbers import Integral, Real
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval, InvalidParameterError, make_constraint
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
     _num_samples,
@@ -28,32 +26,26 @@ from torch.utils.data import DataLoader
 
 from . import schedules
 from .batches import TensorRows, to_tensor
+from .defaults import SMALL, auto_batch_size, auto_max_epochs
 from .generators import private_generators, seed_of
 from .inference import CHUNK, member_outputs
-from .keywords import SCHEDULE_OPTIONS, KeywordParameters, check_keywords, net_arguments
+from .interrupts import Interrupts
 from .members import average, cycle_weights
 from .modules import check_can_reset, constructor_of, data_arguments, probe, takes
 from .networks import TableNetwork
+from .parameters import (
+    SCHEDULE_OPTIONS,
+    KeywordParameters,
+    check_keywords,
+    check_schedule_options,
+    net_arguments,
+)
 from .progress import Progress
+from .runs import Run
 from .snapshots import Snapshots
 from .tables import TableScaler
 from .threads import few_threads
-from .training import Interrupts, Run, SnapshotNet, new_net
-
-#: Up to so many rows in one batch, the built-in network trains in float64 and without dropout,
-#: so that a row of weight two is a row that stands twice, to rounding.
-SMALL = 32
-
-
-def auto_batch_size(n_samples: int) -> int:
-    """``n_samples / 24`` rounded to a power of two from 32 to 128."""
-    return int(2 ** np.clip(np.rint(np.log2(n_samples / 24)), 5, 7))
-
-
-def auto_max_epochs(n_samples: int) -> int:
-    """So many epochs that there are 4,000 steps, at least 10 and at most 200."""
-    steps_per_epoch = math.ceil(n_samples / auto_batch_size(n_samples))
-    return int(np.clip(round(4000 / steps_per_epoch), 10, 200))
+from .training import SnapshotNet, new_net
 
 
 class Examples(NamedTuple):
@@ -74,7 +66,7 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
     (:meth:`_default_criterion`), and what a member's output means (:meth:`_member_values`).
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "module": [callable, None],
         "n_cycles": [Interval(Integral, 1, None, closed="left")],
         "cycle_mult": [Interval(Real, 0, None, closed="neither")],
@@ -141,10 +133,24 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
 
     _net_class: type[NeuralNet]
 
+    # -------------------------------------------------- what a fit leaves behind, all at once
+
+    net_: SnapshotNet
+    n_iter_: int
+    n_cycles_: int
+    member_weights_: NDArray[np.float64]
+    _snapshots_: Snapshots
+    _members_: Any
+    _generators_: dict[str, Any]
+    _row_shape_: tuple[int, ...]
+    _scaler_: TableScaler | None
+    _dtype_: torch.dtype
+    _n_steps_: int
+
+    # -------------------------------------------------------------------- hooks of a child
+
     @abstractmethod
-    def _encode_y(
-        self, y: Any, sample_weight: Any, *, go_on: bool, classes: Any
-    ) -> NDArray[Any]:
+    def _encode_y(self, y: Any, sample_weight: Any, *, go_on: bool, classes: Any) -> NDArray[Any]:
         """Check targets, learn what predict must undo, and return them as the loss takes them."""
 
     @abstractmethod
@@ -238,21 +244,14 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
     def _draft(self, keep_fitted: bool) -> Self:
         """A stand-in to work on, so that an error leaves this estimator as it was."""
         draft = object.__new__(type(self))
-        for name, value in vars(self).items():
-            if keep_fitted or not name.endswith("_"):
-                vars(draft)[name] = value
+        draft.__dict__ = {
+            name: value
+            for name, value in vars(self).items()
+            if keep_fitted or not name.endswith("_")
+        }
         return draft
 
     # ----------------------------------------------------------------- checking what came
-
-    def _validate_params(self) -> None:
-        """Check each parameter by itself: value first, then the rule."""
-        for name, constraints in self._parameter_constraints.items():
-            value = getattr(self, name)
-            made = [make_constraint(constraint) for constraint in constraints]
-            if not any(constraint.is_satisfied_by(value) for constraint in made):
-                rule = " or ".join(map(_in_words, made))
-                raise InvalidParameterError(f"Got {name}={value!r}, but expected {rule}.")
 
     def _check_parameters(self) -> None:
         """Check parameters, alone and together, and the names of keywords."""
@@ -262,9 +261,20 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
                 f"Got net={self.net!r}, but expected a subclass of skorch.NeuralNet."
             )
         check_keywords(self._keywords(), self._get_param_names(), self._keyword_takers())
-        self._check_schedule()
+        check_schedule_options(
+            self._by_prefix("schedule"),
+            lr=self._highest_lr(),
+            named_shape=isinstance(self.schedule, str),
+        )
         if self.restart == "cold" and isinstance(self.module, nn.Module):
             check_can_reset(self.module)
+        try:
+            torch.device(self.device or "cpu")
+        except RuntimeError as error:
+            raise InvalidParameterError(
+                f"Got device={self.device!r}, but expected a device of torch, such as 'cpu' or "
+                "'cuda'."
+            ) from error
 
     def _keyword_takers(self) -> dict[str, set[str] | None]:
         """For each prefix of keywords the names that may follow it."""
@@ -281,39 +291,13 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
             "net": net_arguments(net) if self.net is None else None,
         }
 
-    def _check_schedule(self) -> None:
-        options = self._by_prefix("schedule")
-        lr = self._highest_lr()
-        min_lr = options.get("min_lr", 0.0)
-        if not isinstance(min_lr, Real) or not 0 <= min_lr <= lr:
-            raise InvalidParameterError(
-                f"Got schedule__min_lr={min_lr!r}, but expected a number from 0 to lr={lr!r}."
-            )
-        if min_lr and callable(self.schedule):
-            raise InvalidParameterError(
-                f"Got schedule__min_lr={min_lr!r} with a callable schedule, but expected the "
-                "callable to decide its own lowest rate."
-            )
-        gamma = options.get("gamma", 1.0)
-        if not isinstance(gamma, Real) or not 0 < gamma <= 1:
-            raise InvalidParameterError(
-                f"Got schedule__gamma={gamma!r}, but expected a number above 0, at most 1."
-            )
-        burn_in = options.get("burn_in_epochs", 0)
-        if not isinstance(burn_in, Real) or not 0 <= burn_in < math.inf:
-            raise InvalidParameterError(
-                f"Got schedule__burn_in_epochs={burn_in!r}, but expected a number of at least 0."
-            )
-
     def _highest_lr(self) -> float:
         return float(self._by_prefix("optimizer").get("lr", self.lr))
 
     def _read(self, X: Any, y: Any, sample_weight: Any, *, go_on: bool, classes: Any) -> Examples:
         """Validated arrays; the number and names of features are learned or compared."""
         self._refuse_multilabel(y)
-        X, y = validate_data(
-            self, X, y, reset=not go_on, **self._X_checks(), **self._y_checks()
-        )
+        X, y = validate_data(self, X, y, reset=not go_on, **self._X_checks(), **self._y_checks())
         self._learn_shape(X, reset=not go_on)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
@@ -345,7 +329,8 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
             self._row_shape_ = X.shape[1:]
         elif X.shape[1:] != self._row_shape_:
             raise ValueError(
-                f"Got X with rows of shape {X.shape[1:]}, but expected {self._row_shape_} as in fit."
+                f"Got X with rows of shape {X.shape[1:]}, but expected {self._row_shape_} as in "
+                "fit."
             )
 
     # ------------------------------------------------------------------------ preparing
@@ -473,55 +458,60 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
         one_cycle: bool,
     ) -> Run:
         """How many steps, in which cycles, at which rates."""
-        options = self._by_prefix("schedule")
         steps_per_epoch = len(net.get_iterator(rows, training=True))
         n_steps = self._max_epochs(len(rows)) * steps_per_epoch
         n_cycles, burn_in = self.n_cycles, 0
         if one_cycle:
             n_steps, n_cycles = max(1, round(n_steps / n_cycles)), 1
         elif not go_on:
-            burn_in = round(options.get("burn_in_epochs", 0) * steps_per_epoch)
-        if burn_in >= n_steps:
-            raise ValueError(
-                f"Got schedule__burn_in_epochs={options['burn_in_epochs']!r}, but expected fewer "
-                f"than the {n_steps / steps_per_epoch:g} epochs of the budget."
-            )
-        if n_cycles > n_steps - burn_in:
-            warnings.warn(
-                f"Got n_cycles={n_cycles} for {n_steps - burn_in} steps; every cycle needs one, so "
-                f"there are {n_steps - burn_in} cycles.",
-                UserWarning,
-                stacklevel=4,
-            )
-            n_cycles = n_steps - burn_in
-        first_cycle = self.n_cycles_ if go_on else 0
-        fractions = schedules.fractions(
+            burn_in = self._burn_in_steps(steps_per_epoch, n_steps)
+        n_cycles = self._at_most(n_cycles, n_steps - burn_in)
+        first_cycle, first_step = (self.n_cycles_, self._n_steps_) if go_on else (0, 0)
+        options = self._by_prefix("schedule")
+        plan = schedules.Plan.of(
             n_steps,
             n_cycles,
             schedule=self.schedule,
             cycle_mult=self.cycle_mult,
             floor=options.get("min_lr", 0.0) / self._highest_lr(),
             burn_in_steps=burn_in,
-            first_step=self._n_steps_ if go_on else 0,
+            first_step=first_step,
             first_cycle=first_cycle,
             gamma=options.get("gamma", 1.0),
         )
-        ends = burn_in + schedules.cycle_ends(n_steps - burn_in, n_cycles, self.cycle_mult)
-        self._n_steps_ = n_steps - burn_in + (self._n_steps_ if go_on else 0)
+        self._n_steps_ = first_step + n_steps - burn_in
         progress = None
         if self.verbose:
             progress = Progress(n_cycles, steps_per_epoch, n_steps, first_cycle)
-        cold = self.restart == "cold"
         return Run(
-            fractions,
-            ends,
+            plan,
             steps_per_epoch,
             generator,
             interrupts,
             rows.X[:8],
-            cold=cold,
+            cold=self.restart == "cold",
             progress=progress,
         )
+
+    def _burn_in_steps(self, steps_per_epoch: int, n_steps: int) -> int:
+        epochs = self._by_prefix("schedule").get("burn_in_epochs", 0)
+        if round(epochs * steps_per_epoch) >= n_steps:
+            raise ValueError(
+                f"Got schedule__burn_in_epochs={epochs!r}, but expected fewer than the "
+                f"{n_steps // steps_per_epoch} epochs of the budget."
+            )
+        return round(epochs * steps_per_epoch)
+
+    def _at_most(self, n_cycles: int, n_steps: int) -> int:
+        if n_cycles <= n_steps:
+            return n_cycles
+        warnings.warn(
+            f"Got n_cycles={n_cycles} for {n_steps} steps; every cycle needs a step, so there are "
+            f"{n_steps} cycles.",
+            UserWarning,
+            stacklevel=5,
+        )
+        return n_steps
 
     def _commit(
         self, net: SnapshotNet, states: list[Any], generators: dict[str, Any], *, go_on: bool
@@ -530,7 +520,6 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
         self._snapshots_ = self._snapshots_.extended(states) if go_on else Snapshots(states)
         self._generators_ = generators
         self.net_ = net
-        self.history_ = net.history_
         self.n_iter_ = len(net.history_)
         self.n_cycles_ = len(self._snapshots_)
         self.member_weights_ = cycle_weights(self.members, self.n_cycles_)
@@ -539,6 +528,11 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
     def __sklearn_is_fitted__(self) -> bool:
         """Whether there are snapshots to predict with."""
         return hasattr(self, "_snapshots_")
+
+    @property
+    def history_(self) -> Any:
+        """What skorch recorded of the training: a row for each epoch."""
+        return self.net_.history_
 
     @property
     def snapshots_(self) -> list[dict[str, torch.Tensor]]:
@@ -596,12 +590,3 @@ def _of_mean_one(weight: NDArray[np.float64] | None) -> NDArray[np.float64] | No
     if weight is None or (weight == weight[0]).all():
         return None
     return weight * (_num_samples(weight) / weight.sum())
-
-
-def _in_words(constraint: Any) -> str:
-    """A constraint of scikit-learn's as a rule a reader need not decode."""
-    if not isinstance(constraint, Interval):
-        return str(constraint).replace("a str among", "one of")
-    kind = "an integer" if constraint.type is Integral else "a number"
-    bound = "of at least" if constraint.closed in ("left", "both") else "above"
-    return f"{kind} {bound} {constraint.left}"

@@ -1,6 +1,6 @@
 """The scikit-learn face: a classifier and a regressor."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from .ensemble import BaseSnapshotEnsemble
@@ -24,18 +23,140 @@ def _votes_softly(estimator: "SnapshotEnsembleClassifier") -> bool:
     """Probabilities exist where they, not votes, are averaged."""
     if estimator.voting != "hard":
         return True
-    raise AttributeError(f"Got voting='hard', but probabilities need voting='soft'.")
+    raise AttributeError("Got voting='hard', but probabilities need voting='soft'.")
 
 
 class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
-    """Placeholder."""
+    """A network trained over several cycles, whose snapshots predict together.
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    One run of stochastic gradient descent, the learning rate brought down to its lowest and set
+    up again `n_cycles` times; the weights at the end of each cycle are kept in memory, and the
+    mean of their probabilities predicts ([1]_).
+
+    Parameters
+    ----------
+    module : nn.Module class, factory or instance, default=None
+        The network, which returns raw scores (logits), one a class. A constructor's parameters
+        named ``n_inputs`` and ``n_outputs`` get the number of columns and of classes. It sees X
+        unscaled: floats as float32, integers as int64. An instance is copied at each fit, its
+        parameters being the start. None: the built-in network for tables
+        (:class:`~skensemble.networks.TableNetwork`), whose columns are centred and scaled.
+    n_cycles : int, default=5
+        Number of cycles, and so of snapshots, in one budget. More than there are steps are
+        clipped with a warning.
+    cycle_mult : float, default=1.0
+        Each cycle is this many times as long as the one before (T_mult in [2]_).
+    lr : float, default=0.008
+        Highest learning rate, at which every cycle starts or which it passes.
+    max_epochs : int or "auto", default="auto"
+        The budget: passes over the rows, the same whatever `n_cycles` is. Cycles end on steps,
+        so that it need not be a multiple of `n_cycles`. "auto": as many as make 4,000 steps of
+        the automatic `batch_size`, at least 10 and at most 100.
+    batch_size : int or "auto", default="auto"
+        Rows of a step, at most; all batches of an epoch are of one size, give or take a row.
+        "auto": the number of rows / 24, rounded to a power of two from 32 to 128.
+    schedule : {"cosine", "triangular", "triangular2", "exp_range"} or callable, \
+            default="cosine"
+        Shape of the learning rate within a cycle: half a cosine ([2]_, eq. 5), or the triangles
+        of [3]_, section 3. A callable gets an object with ``step``, ``cycle``, ``progress`` (in
+        [0, 1)) and ``length``, and returns a fraction of `lr`.
+    restart : {"warm", "cold"}, default="warm"
+        Whether a new cycle goes on from the weights there are, or draws new ones: an ordinary
+        deep ensemble within the same budget.
+    optimizer : torch.optim.Optimizer class, default=torch.optim.AdamW
+        Where torch has a fused step for it, that is used.
+    criterion : nn.Module class or instance, default=None
+        The loss of the raw scores. None: ``torch.nn.CrossEntropyLoss``.
+    members : int or "all", default="all"
+        Snapshots that predict: all of them, or the last so many ([1]_, section 3).
+    voting : {"soft", "hard"}, default="soft"
+        Whether the members' probabilities or their votes are averaged. A tie goes to the first
+        class. With "hard" there is no `predict_proba`, `predict_log_proba` and
+        `staged_predict_proba`.
+    class_weight : dict or "balanced", default=None
+        Weight of each class in the loss; "balanced": inversely proportional to its rows. None:
+        all are 1.
+    net : skorch.NeuralNet subclass, default=None
+        A class of your own to train with, such as one that overrides ``get_loss``. None: ours.
+    callbacks : list of skorch callbacks, default=None
+        Copies of them run beside ours; find them in ``net_.callbacks_``. None: no others.
+    device : str or torch.device, default="cpu"
+        Where to train and predict.
+    warm_start : bool, default=False
+        Whether `fit` adds another full budget to a fitted ensemble.
+    random_state : int, RandomState instance or None, default=None
+        An integer makes a fit the same to the bit.
+    verbose : int, default=0
+        1 prints a line for each cycle and a progress bar, 0 nothing at all.
+    **kwargs : dict
+        Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden`` and
+        ``dropout``), ``optimizer__*``, ``criterion__*``, ``iterator_train__*`` (of a DataLoader,
+        which then replaces our batches), ``callbacks__*``, ``net__*`` (the rest of skorch's
+        ``NeuralNet``), and ``schedule__min_lr``, ``schedule__gamma`` (decay a step of
+        "exp_range") and ``schedule__burn_in_epochs`` (epochs at `lr` before the first cycle).
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The class labels, sorted.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where X has names that are all strings.
+    net_ : skorch.NeuralNet
+        The net that trained; ``net_.module_`` holds the last snapshot.
+    snapshots_ : list of dict
+        Parameters and buffers at the end of each cycle, as copies; each loads into a fresh module.
+    member_weights_ : ndarray of float64 of shape (n_snapshots,)
+        Weight of each snapshot in the average.
+    history_ : skorch.history.History
+        A row for each epoch.
+    n_iter_ : int
+        Epochs begun.
+    n_cycles_ : int
+        Cycles that ended in a snapshot.
+
+    See Also
+    --------
+    SnapshotEnsembleRegressor : The same for regression.
+    learning_rates : The rates of a run as an array, without training.
+
+    Notes
+    -----
+    Up to 32 rows in one batch, the built-in network trains in float64 and without dropout: there
+    a row of weight two is the same as two rows.
+
+    References
+    ----------
+    .. [1] G. Huang, Y. Li, G. Pleiss, Z. Liu, J. Hopcroft and K. Weinberger, "Snapshot
+       Ensembles: Train 1, Get M for Free", ICLR 2017.
+    .. [2] I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
+       ICLR 2017.
+    .. [3] L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skensemble import SnapshotEnsembleClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
+    >>> model = SnapshotEnsembleClassifier(n_cycles=4, random_state=0).fit(X_train, y_train)
+    >>> len(model.snapshots_)
+    4
+    >>> model.predict_proba(X_test).shape
+    (38, 3)
+    >>> bool(model.score(X_test, y_test) > 0.9)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseSnapshotEnsemble._parameter_constraints,
         "voting": [StrOptions({"soft", "hard"})],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
     _net_class = ClassifierNet
+    classes_: NDArray[Any]
 
     def __init__(
         self,
@@ -84,9 +205,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         self.voting = voting
         self.class_weight = class_weight
 
-    def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> Self:
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """Add one cycle to the ensemble, or begin one.
 
         The cycle is ``max_epochs / n_cycles`` epochs of the rows given long. Snapshots that are
@@ -273,9 +392,121 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
 
 
 class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
-    """Placeholder."""
+    """A network trained over several cycles, whose snapshots predict together.
+
+    One run of stochastic gradient descent, the learning rate brought down to its lowest and set
+    up again `n_cycles` times; the weights at the end of each cycle are kept in memory, and the
+    mean of their outputs predicts ([1]_).
+
+    Parameters
+    ----------
+    module : nn.Module class, factory or instance, default=None
+        The network, which returns shape (n, n_outputs) or, for one output, (n,). A constructor's
+        parameters named ``n_inputs`` and ``n_outputs`` get the number of columns and of outputs.
+        It sees X unscaled: floats as float32, integers as int64. An instance is copied at each
+        fit, its parameters being the start. None: the built-in network for tables
+        (:class:`~skensemble.networks.TableNetwork`), whose columns are centred and scaled.
+    n_cycles : int, default=5
+        Number of cycles, and so of snapshots, in one budget. More than there are steps are
+        clipped with a warning.
+    cycle_mult : float, default=1.0
+        Each cycle is this many times as long as the one before (T_mult in [2]_).
+    lr : float, default=0.008
+        Highest learning rate, at which every cycle starts or which it passes.
+    max_epochs : int or "auto", default="auto"
+        The budget: passes over the rows, the same whatever `n_cycles` is. Cycles end on steps,
+        so that it need not be a multiple of `n_cycles`. "auto": as many as make 4,000 steps of
+        the automatic `batch_size`, at least 10 and at most 100.
+    batch_size : int or "auto", default="auto"
+        Rows of a step, at most; all batches of an epoch are of one size, give or take a row.
+        "auto": the number of rows / 24, rounded to a power of two from 32 to 128.
+    schedule : {"cosine", "triangular", "triangular2", "exp_range"} or callable, \
+            default="cosine"
+        Shape of the learning rate within a cycle: half a cosine ([2]_, eq. 5), or the triangles
+        of [3]_, section 3. A callable gets an object with ``step``, ``cycle``, ``progress`` (in
+        [0, 1)) and ``length``, and returns a fraction of `lr`.
+    restart : {"warm", "cold"}, default="warm"
+        Whether a new cycle goes on from the weights there are, or draws new ones: an ordinary
+        deep ensemble within the same budget.
+    optimizer : torch.optim.Optimizer class, default=torch.optim.AdamW
+        Where torch has a fused step for it, that is used.
+    criterion : nn.Module class or instance, default=None
+        The loss of the outputs. None: ``torch.nn.MSELoss``.
+        With that or ``L1Loss``, y is centred and scaled for training, and predictions are scaled
+        back; any other sees y as it is.
+    members : int or "all", default="all"
+        Snapshots that predict: all of them, or the last so many ([1]_, section 3).
+    net : skorch.NeuralNet subclass, default=None
+        A class of your own to train with, such as one that overrides ``get_loss``. None: ours.
+    callbacks : list of skorch callbacks, default=None
+        Copies of them run beside ours; find them in ``net_.callbacks_``. None: no others.
+    device : str or torch.device, default="cpu"
+        Where to train and predict.
+    warm_start : bool, default=False
+        Whether `fit` adds another full budget to a fitted ensemble.
+    random_state : int, RandomState instance or None, default=None
+        An integer makes a fit the same to the bit.
+    verbose : int, default=0
+        1 prints a line for each cycle and a progress bar, 0 nothing at all.
+    **kwargs : dict
+        Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden`` and
+        ``dropout``), ``optimizer__*``, ``criterion__*``, ``iterator_train__*`` (of a DataLoader,
+        which then replaces our batches), ``callbacks__*``, ``net__*`` (the rest of skorch's
+        ``NeuralNet``), and ``schedule__min_lr``, ``schedule__gamma`` (decay a step of
+        "exp_range") and ``schedule__burn_in_epochs`` (epochs at `lr` before the first cycle).
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where X has names that are all strings.
+    net_ : skorch.NeuralNet
+        The net that trained; ``net_.module_`` holds the last snapshot.
+    snapshots_ : list of dict
+        Parameters and buffers at the end of each cycle, as copies; each loads into a fresh module.
+    member_weights_ : ndarray of float64 of shape (n_snapshots,)
+        Weight of each snapshot in the average.
+    history_ : skorch.history.History
+        A row for each epoch.
+    n_iter_ : int
+        Epochs begun.
+    n_cycles_ : int
+        Cycles that ended in a snapshot.
+
+    See Also
+    --------
+    SnapshotEnsembleClassifier : The same for classification.
+    learning_rates : The rates of a run as an array, without training.
+
+    Notes
+    -----
+    Up to 32 rows in one batch, the built-in network trains in float64 and without dropout: there
+    a row of weight two is the same as two rows.
+
+    References
+    ----------
+    .. [1] G. Huang, Y. Li, G. Pleiss, Z. Liu, J. Hopcroft and K. Weinberger, "Snapshot
+       Ensembles: Train 1, Get M for Free", ICLR 2017.
+    .. [2] I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
+       ICLR 2017.
+    .. [3] L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skensemble import SnapshotEnsembleRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = SnapshotEnsembleRegressor(n_cycles=3, max_epochs=12, random_state=0).fit(X, y)
+    >>> [prediction.shape for prediction in model.staged_predict(X)]
+    [(442,), (442,), (442,)]
+    >>> bool(model.score(X, y) > 0.4)
+    True
+    """
 
     _net_class = RegressorNet
+    _y_center_: NDArray[np.float64]
+    _y_scale_: NDArray[np.float64]
 
     def __init__(
         self,

@@ -117,8 +117,9 @@ def reset_parameters(module: nn.Module) -> None:
     """
     check_can_reset(module)
     for part in module.modules():
-        if callable(getattr(part, "reset_parameters", None)):
-            part.reset_parameters()
+        reset = getattr(part, "reset_parameters", None)
+        if callable(reset):
+            reset()
 
 
 def check_can_reset(module: nn.Module) -> None:

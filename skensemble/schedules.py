@@ -163,6 +163,38 @@ def fractions(
     return np.concatenate([np.ones(burn_in_steps), values])
 
 
+class Plan(NamedTuple):
+    """The rate at every step of a run, and where its cycles end.
+
+    Attributes
+    ----------
+    fractions : ndarray of float64 of shape (n_steps,)
+        See :func:`fractions`.
+    ends : ndarray of int64 of shape (n_cycles,)
+        Steps of the run done at the end of each cycle, burn-in included.
+    """
+
+    fractions: NDArray[np.float64]
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls,
+        n_steps: int,
+        n_cycles: int,
+        *,
+        cycle_mult: float = 1.0,
+        burn_in_steps: int = 0,
+        **options: Any,
+    ) -> "Plan":
+        """Plan a run; the arguments are those of :func:`fractions`."""
+        ends = burn_in_steps + cycle_ends(n_steps - burn_in_steps, n_cycles, cycle_mult)
+        rates = fractions(
+            n_steps, n_cycles, cycle_mult=cycle_mult, burn_in_steps=burn_in_steps, **options
+        )
+        return cls(rates, ends)
+
+
 def _with_options(shape: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
     """Bind to a shape those options that it takes."""
     taken = inspect.signature(shape).parameters
@@ -247,9 +279,7 @@ def learning_rates(
         ("burn_in_steps", burn_in_steps, 0),
     ]:
         if not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(
-                f"Got {name}={value!r}, but expected an integer of at least {least}."
-            )
+            raise ValueError(f"Got {name}={value!r}, but expected an integer of at least {least}.")
     if n_steps - burn_in_steps < n_cycles:
         raise ValueError(
             f"Got n_cycles={n_cycles}, but expected at most {n_steps - burn_in_steps}: "

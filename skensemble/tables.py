@@ -66,9 +66,7 @@ class TableScaler:
         return out
 
 
-def _quantiles(
-    X: NDArray[Any], q: list[float], weight: NDArray[Any] | None
-) -> NDArray[np.float64]:
+def _quantiles(X: NDArray[Any], q: list[float], weight: NDArray[Any] | None) -> NDArray[np.float64]:
     """Quantiles of each column, by the inverse of the weighted distribution function.
 
     That method, and no interpolation, makes a row of weight two the same as two rows.

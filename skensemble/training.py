@@ -4,14 +4,9 @@ One callback sets the learning rate before every step, the other takes a snapsho
 step of every cycle. All that is particular to speed stands in ``SnapshotNet.run_single_epoch``.
 """
 
-import contextlib
 import copy
 import functools
-import math
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,51 +18,18 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from .batches import BatchIterator, Budgeted, TensorRows, WeightedRows, data_loader
+from .interrupts import Interrupts
+from .losses import WeightedLoss
 from .modules import materialise, probe, reset_parameters
 from .progress import Progress
-from .snapshots import State, as_arrays, is_finite, state_of, uncompiled
+from .snapshots import State, as_arrays, is_finite, state_of
+
+if TYPE_CHECKING:
+    from .runs import Run
 
 
 class Diverged(Exception):
     """Training left the finite numbers."""
-
-
-class WeightedLoss(nn.Module):
-    """Mean of ``w * loss`` over a batch, never divided by the batch's own weights.
-
-    Parameters
-    ----------
-    criterion : nn.Module
-        A criterion with an attribute ``reduction``, which becomes ``"none"``.
-
-    Attributes
-    ----------
-    weight : Tensor of shape (batch,) or None
-        Weights of the batch at hand, set by the iterator that hands it out; None: all are 1.
-
-    Raises
-    ------
-    ValueError
-        If the criterion has no ``reduction``.
-    """
-
-    def __init__(self, criterion: nn.Module):
-        super().__init__()
-        if not hasattr(criterion, "reduction"):
-            raise ValueError(
-                f"Got weights with criterion={type(criterion).__name__}, but expected a criterion "
-                "with reduction='none', so that the loss of each row can be weighted."
-            )
-        self.reduction = criterion.reduction
-        self.criterion = criterion
-        criterion.reduction = "none"
-        self.weight: torch.Tensor | None = None
-
-    def forward(self, y_pred: Any, y_true: torch.Tensor) -> torch.Tensor:
-        loss = self.criterion(y_pred, y_true)
-        if self.weight is not None:
-            loss = loss * self.weight.reshape(-1, *[1] * (loss.ndim - 1))
-        return loss.sum() if self.reduction == "sum" else loss.mean()
 
 
 class CyclicRate(Callback):
@@ -81,7 +43,7 @@ class CyclicRate(Callback):
         Where Ctrl-C was pressed in code that swallowed it, the next step raises it again.
     """
 
-    def __init__(self, fractions: list[float], interrupts: "Interrupts"):
+    def __init__(self, fractions: list[float], interrupts: Interrupts):
         self.fractions, self.interrupts = fractions, interrupts
         self.step = 0
 
@@ -196,6 +158,9 @@ class SnapshotNet(NeuralNet):
     """
 
     run_: "Run | None" = None
+    criterion_: nn.Module
+    device: Any
+    verbose: Any
 
     def get_default_callbacks(self) -> list[Any]:
         """Skorch's, less the table it prints: the progress of cycles has lines of its own."""
@@ -212,18 +177,19 @@ class SnapshotNet(NeuralNet):
         args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
         optimizer = getattr(self, prefix, None)
         if optimizer in _FUSABLE and not {"fused", "foreach", "differentiable"} & kwargs.keys():
-            kwargs["fused"] = _can_fuse(p for group in args[0] for p in group["params"]) and not any(
-                getattr(part, "sparse", False) for part in self.module_.modules()
-            )
+            parameters = [p for group in args[0] for p in group["params"]]
+            kwargs["fused"] = _can_fuse(self.module_, parameters)
         return args, kwargs
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Batches from memory, or a DataLoader where that is asked for or needed."""
         if not training:
-            in_memory = isinstance(dataset, TensorRows)
-            return BatchIterator(dataset, self.batch_size) if in_memory else super().get_iterator(dataset)
+            if isinstance(dataset, TensorRows):
+                return BatchIterator(dataset, self.batch_size)
+            return super().get_iterator(dataset)
         run = self.run_
-        iterator, weighted = self._training_iterator(dataset, None if run is None else run.generator)
+        generator = None if run is None else run.generator
+        iterator, weighted = self._training_iterator(dataset, generator)
         if run is None:
             return iterator
         return Budgeted(iterator, run.n_steps, self._take_weight if weighted else None)
@@ -336,7 +302,7 @@ class SnapshotNet(NeuralNet):
         return as_arrays({"net": state, "optimizers": optimizers})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state["net"])
+        self.__dict__.update(state["net"])
         # skorch's own: warns and moves to the CPU where the device is missing here
         self.device = self._check_device(self.device, get_map_location(self.device))
         for name in self._modules + self._criteria:
@@ -372,12 +338,17 @@ class RegressorNet(SnapshotNet, NeuralNetRegressor):
     """The net of :class:`SnapshotEnsembleRegressor`."""
 
 
-@functools.cache
+_mixed: dict[type[NeuralNet], type[SnapshotNet]] = {}
+
+
 def mixed_net(net: type[NeuralNet]) -> type[SnapshotNet]:
-    """A user's skorch class with :class:`SnapshotNet` behind it: his methods come first."""
+    """A user's skorch class with :class:`SnapshotNet` behind it: her methods come first."""
     if issubclass(net, SnapshotNet):
         return net
-    return type(net.__name__, (net, SnapshotNet), {"_mixed_into": net, "__doc__": net.__doc__})
+    if net not in _mixed:
+        extra = {"_mixed_into": net, "__doc__": net.__doc__, "__module__": net.__module__}
+        _mixed[net] = type(net.__name__, (net, SnapshotNet), extra)
+    return _mixed[net]
 
 
 def _new_instance(cls: type[SnapshotNet]) -> SnapshotNet:
@@ -386,157 +357,6 @@ def _new_instance(cls: type[SnapshotNet]) -> SnapshotNet:
 
 def _new_mixed(net: type[NeuralNet]) -> SnapshotNet:
     return _new_instance(mixed_net(net))
-
-
-class Interrupts:
-    """Tells a real Ctrl-C from the KeyboardInterrupt by which skorch's callbacks stop a run.
-
-    As a context manager, it marks every SIGINT before the handler that was set gets it. Once
-    :attr:`deferred` is set, a SIGINT is only marked. Python delivers signals to the main thread
-    alone, so elsewhere there is nothing to tell apart.
-    """
-
-    def __init__(self) -> None:
-        self.marked = False
-        self.deferred = False
-        self._previous: Any = None
-
-    def __enter__(self) -> "Interrupts":
-        if threading.current_thread() is threading.main_thread():
-            previous = signal.getsignal(signal.SIGINT)
-            if callable(previous):
-                self._previous = previous
-                signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-
-    def _handle(self, signum: int, frame: Any) -> None:
-        self.marked = True
-        if not self.deferred:
-            self._previous(signum, frame)
-
-
-class Run:
-    """One call's training: so many steps in so many cycles.
-
-    Parameters
-    ----------
-    fractions : ndarray of shape (n_steps,)
-        See :func:`skensemble.schedules.fractions`.
-    ends : sequence of int
-        Steps done at the end of each cycle.
-    steps_per_epoch : int
-    generator : torch.Generator
-        Draws the permutations of the rows.
-    interrupts : Interrupts
-    example : Tensor
-        A few rows, on the device.
-    cold : bool, default=False
-        See :class:`SnapshotRecorder`.
-    progress : Progress, default=None
-        Prints what happens.
-
-    Attributes
-    ----------
-    messages : list of str
-        What the user is to be warned of, once what was trained is safe.
-    """
-
-    def __init__(
-        self,
-        fractions: Any,
-        ends: Any,
-        steps_per_epoch: int,
-        generator: torch.Generator,
-        interrupts: Interrupts,
-        example: Any,
-        *,
-        cold: bool = False,
-        progress: Progress | None = None,
-    ):
-        self.n_steps, self.steps_per_epoch = len(fractions), steps_per_epoch
-        self.generator, self.interrupts, self.progress = generator, interrupts, progress
-        self.rate = CyclicRate(np.asarray(fractions).tolist(), interrupts)
-        self.recorder = SnapshotRecorder(ends, example, cold=cold, progress=progress)
-        self.messages: list[str] = []
-
-    def train(self, net: SnapshotNet, dataset: Any) -> list[State]:
-        """Train the net, and return the snapshots of the cycles that count.
-
-        After a stop within a cycle, or a cycle that diverged, the net holds its last snapshot.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            If Ctrl-C came before the first cycle was finished.
-        ValueError
-            If training diverged before the first cycle was finished.
-        """
-        with self._attached(net):
-            net.notify("on_train_begin", X=dataset, y=None)
-            try:
-                net.fit_loop(dataset, epochs=math.ceil(self.n_steps / self.steps_per_epoch))
-                self.recorder.finish(net)
-                self.interrupts.deferred = True
-            except KeyboardInterrupt:
-                self.interrupts.deferred = True
-                if not self.interrupts.marked:  # a callback's: its weights count
-                    self._finish_quietly(net)
-                elif not self.recorder.states:
-                    raise
-            except Diverged:
-                self.interrupts.deferred = True
-                self.recorder.diverged = len(self.recorder.ends) - len(self.recorder.states)
-            states = self.recorder.states
-            if not states:
-                raise ValueError(_DIVERGED)
-            uncompiled(net.module_).load_state_dict(states[-1], strict=False)
-            net.notify("on_train_end", X=dataset, y=None)
-        self._note_losses()
-        return states
-
-    def _finish_quietly(self, net: SnapshotNet) -> None:
-        try:
-            self.recorder.finish(net)
-        except Diverged:
-            self.recorder.diverged += 1
-
-    def _note_losses(self) -> None:
-        done, planned = len(self.recorder.states), len(self.recorder.ends)
-        if self.interrupts.marked:
-            self.messages.append(
-                f"Interrupted: the ensemble keeps the {done} of {planned} cycles that were finished."
-            )
-        if self.recorder.diverged:
-            self.messages.append(
-                f"Training diverged in {self.recorder.diverged} of {planned} cycles, which are left "
-                "out; a lower lr would keep them."
-            )
-
-    @contextlib.contextmanager
-    def _attached(self, net: SnapshotNet) -> Iterator[None]:
-        """Our callbacks around the user's: the rate is set first, the snapshot taken last."""
-        users = net.callbacks_
-        progress = [] if self.progress is None else [("progress", self.progress)]
-        ours = [*progress, ("snapshots", self.recorder)]
-        net.callbacks_ = [("cyclic_rate", self.rate), *users, *ours]
-        net.run_ = self
-        try:
-            yield
-        finally:
-            net.callbacks_ = users
-            net.run_ = None
-            if self.progress is not None:
-                self.progress.close()
-
-
-_DIVERGED = (
-    "Training diverged in the first cycle: the weights or outputs are no longer finite. Expected "
-    "a lower lr, or columns and targets of moderate size."
-)
 
 
 def _current_lr(net: Any) -> float:
@@ -561,8 +381,20 @@ def new_net(
     net.initialize()
     for _, callback in net.callbacks_:
         check_callback(callback)
+    _check_callback_keywords(net)
     del net.example_
     return net
+
+
+def _check_callback_keywords(net: SnapshotNet) -> None:
+    """Refuse ``callbacks__name`` where no callback has the name: skorch would pass it over."""
+    names = {name for name, _ in net._uniquely_named_callbacks()}
+    for keyword in net.get_params_for("callbacks"):
+        if keyword.split("__")[0] not in names:
+            raise ValueError(
+                f"Got callbacks__{keyword}, but expected the name of a callback: "
+                f"one of {sorted(names)}."
+            )
 
 
 def _copied(item: Any) -> Any:
@@ -590,8 +422,10 @@ def check_callback(callback: Any) -> None:
         )
 
 
-def _can_fuse(parameters: Any) -> bool:
-    """Whether torch's fused step takes such parameters, on the CPU as on CUDA."""
+def _can_fuse(module: nn.Module, parameters: list[torch.Tensor]) -> bool:
+    """Whether torch's fused step takes such parameters; it takes no sparse gradients."""
+    if any(getattr(part, "sparse", False) for part in module.modules()):
+        return False
     return all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
 
 

@@ -1,11 +1,14 @@
-"""Parameters that an estimator takes by prefix, as skorch does: kept, found and checked."""
+"""Parameters of an estimator, also those by prefix as in skorch: kept, found and checked."""
 
 import difflib
 import inspect
+import math
 from collections.abc import Iterable
+from numbers import Integral, Real
 from typing import Any
 
 from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, InvalidParameterError, make_constraint
 from skorch import NeuralNet
 
 #: What each prefix of ours gives arguments to.
@@ -43,6 +46,19 @@ class KeywordParameters(BaseEstimator):
     Every keyword is an attribute of its own name, as any parameter is; names are checked in
     ``fit``, when it is known what takes them.
     """
+
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        """Named parameters, those that a subclass hands on by its ``**kwargs`` included."""
+        names: set[str] = set()
+        for owner in cls.__mro__:
+            if "__init__" not in vars(owner):
+                continue
+            parameters = list(inspect.signature(vars(owner)["__init__"]).parameters.values())[1:]
+            names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+        return sorted(names)
 
     def _keywords(self) -> dict[str, Any]:
         """What came by ``**kwargs``: whatever attribute is neither named nor fitted."""
@@ -96,7 +112,32 @@ class KeywordParameters(BaseEstimator):
     def _by_prefix(self, prefix: str) -> dict[str, Any]:
         """The arguments under one prefix, without it."""
         start = prefix + "__"
-        return {k.removeprefix(start): v for k, v in self._keywords().items() if k.startswith(start)}
+        keywords = self._keywords().items()
+        return {k.removeprefix(start): v for k, v in keywords if k.startswith(start)}
+
+    def _validate_params(self) -> None:
+        """Check each named parameter by itself: value first, then the rule.
+
+        Raises
+        ------
+        InvalidParameterError
+            A ValueError and a TypeError.
+        """
+        for name, constraints in self._parameter_constraints.items():
+            value = getattr(self, name)
+            made = [make_constraint(constraint) for constraint in constraints]
+            if not any(constraint.is_satisfied_by(value) for constraint in made):
+                rule = " or ".join(map(_in_words, made))
+                raise InvalidParameterError(f"Got {name}={value!r}, but expected {rule}.")
+
+
+def _in_words(constraint: Any) -> str:
+    """A constraint of scikit-learn's as a rule that need not be decoded."""
+    if not isinstance(constraint, Interval):
+        return str(constraint).replace("a str among", "one of")
+    kind = "an integer" if constraint.type is Integral else "a number"
+    bound = "of at least" if constraint.closed in ("left", "both") else "above"
+    return f"{kind} {bound} {constraint.left}"
 
 
 def unexpected(name: str, known: Iterable[str]) -> str:
@@ -104,7 +145,9 @@ def unexpected(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
     hint = f" Did you mean {near[0]}?" if near else ""
     prefixes = ", ".join(prefix + "__*" for prefix in PREFIXES)
-    return f"Got an unexpected parameter {name}, but expected a named one or one of {prefixes}.{hint}"
+    return (
+        f"Got an unexpected parameter {name}, but expected a named one or one of {prefixes}.{hint}"
+    )
 
 
 def check_keywords(
@@ -156,5 +199,39 @@ def net_arguments(net: type[NeuralNet]) -> set[str] | None:
     names: set[str] = set()
     for cls in net.__mro__:
         if issubclass(cls, NeuralNet) and "__init__" in vars(cls):
-            names |= {*inspect.signature(cls.__init__).parameters}
+            names |= {*inspect.signature(vars(cls)["__init__"]).parameters}
     return names - {"self", "args", "kwargs"}
+
+
+def check_schedule_options(options: dict[str, Any], *, lr: float, named_shape: bool) -> None:
+    """Refuse ``schedule__*`` values that are out of range.
+
+    Parameters
+    ----------
+    options : dict
+        ``min_lr``, ``gamma`` and ``burn_in_epochs``, as far as they are given.
+    lr : float
+        The highest learning rate.
+    named_shape : bool
+        Whether the schedule is one of ours; a callable decides its own lowest rate.
+    """
+    min_lr = options.get("min_lr", 0.0)
+    if not isinstance(min_lr, Real) or not 0 <= float(min_lr) <= lr:
+        raise InvalidParameterError(
+            f"Got schedule__min_lr={min_lr!r}, but expected a number from 0 to lr={lr!r}."
+        )
+    if min_lr and not named_shape:
+        raise InvalidParameterError(
+            f"Got schedule__min_lr={min_lr!r} with a callable schedule, but expected the callable "
+            "to decide its own lowest rate."
+        )
+    gamma = options.get("gamma", 1.0)
+    if not isinstance(gamma, Real) or not 0 < float(gamma) <= 1:
+        raise InvalidParameterError(
+            f"Got schedule__gamma={gamma!r}, but expected a number above 0, at most 1."
+        )
+    burn_in = options.get("burn_in_epochs", 0)
+    if not isinstance(burn_in, Real) or not 0 <= float(burn_in) < math.inf:
+        raise InvalidParameterError(
+            f"Got schedule__burn_in_epochs={burn_in!r}, but expected a number of at least 0."
+        )

@@ -1,0 +1,20 @@
+"""What "auto" stands for: rules that look at the number of rows alone."""
+
+import math
+
+import numpy as np
+
+#: Up to so many rows in one batch, the built-in network trains in float64 and without dropout,
+#: so that a row of weight two is a row that stands twice, to rounding.
+SMALL = 32
+
+
+def auto_batch_size(n_samples: int) -> int:
+    """``n_samples / 24`` rounded to a power of two from 32 to 128."""
+    return int(2 ** np.clip(np.rint(np.log2(n_samples / 24)), 5, 7))
+
+
+def auto_max_epochs(n_samples: int) -> int:
+    """So many epochs that there are 4,000 steps, at least 10 and at most 100."""
+    steps_per_epoch = math.ceil(n_samples / auto_batch_size(n_samples))
+    return int(np.clip(round(4000 / steps_per_epoch), 10, 100))
