@@ -234,6 +234,7 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
             with few_threads(net.module_, rows.X, net.batch_size):
                 run = draft._plan(net, rows, generators.batches, interrupts, go_on, one_cycle)
                 states = run.train(net, rows)
+                draft._n_steps_ = max(0, draft._n_steps_ + run.recorder.step)
             interrupts.deferred = True
             draft._commit(net, states, generators.state(), go_on=go_on)
             self.__dict__ = draft.__dict__
@@ -419,6 +420,8 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
     def _carried_on(self) -> SnapshotNet:
         """A copy of the fitted net, at the learning rate of now."""
         net = copy.deepcopy(self.net_)
+        # As at first, the user's callbacks are shallow copies: what they note she can see.
+        net.callbacks_ = [(name, copy.copy(callback)) for name, callback in self.net_.callbacks_]
         if self.lr != net.lr:
             for name in net._optimizers:
                 for group in getattr(net, name + "_").param_groups:
@@ -479,7 +482,7 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
             first_cycle=first_cycle,
             gamma=options.get("gamma", 1.0),
         )
-        self._n_steps_ = first_step + n_steps - burn_in
+        self._n_steps_ = first_step - burn_in  # the run's own are added when they are done
         progress = None
         if self.verbose:
             progress = Progress(n_cycles, steps_per_epoch, n_steps, first_cycle)

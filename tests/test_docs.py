@@ -1,0 +1,55 @@
+"""What the documentation says: README's code, docstrings' examples and defaults."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import skensemble
+
+TOP = Path(__file__).parent.parent
+BLOCKS = re.findall(r"^```python\n(.*?)^```", (TOP / "README.md").read_text(), re.M | re.S)
+MODULES = [m.name for m in pkgutil.iter_modules(skensemble.__path__)]
+
+
+def test_readme_has_python_blocks():
+    assert BLOCKS
+
+
+def test_readme_blocks_run_one_after_another(tmp_path, monkeypatch):
+    """In one namespace, as somebody who pastes them does; nothing is written to disk."""
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    for block in BLOCKS:
+        exec(compile(block, "README.md", "exec"), namespace)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_doctests(name):
+    module = importlib.import_module(f"skensemble.{name}")
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize("name", skensemble.__all__)
+def test_docstrings_state_the_defaults_of_the_signature(name):
+    documented = getattr(skensemble, name)
+    text = inspect.getdoc(documented)
+    stated = {
+        match[1]: match[2]
+        for match in re.finditer(
+            r"^(\w+) : (?:.|\\\n)*?\n?.*?default=(\S+)\s*$", text.split("Returns\n")[0], re.M
+        )
+    }
+    for parameter in inspect.signature(documented).parameters.values():
+        if parameter.default is parameter.empty:
+            continue
+        default = parameter.default
+        shown = f'"{default}"' if isinstance(default, str) else repr(default)
+        if isinstance(default, type):
+            shown = f"{default.__module__.rpartition('.')[0]}.{default.__name__}"
+        assert stated.get(parameter.name) == shown, parameter.name

@@ -1,0 +1,143 @@
+"""Cycles and rates, against closed forms and torch's own schedulers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skensemble import learning_rates
+from skensemble.schedules import At, cycle_ends, fractions
+
+
+@given(
+    n_steps=st.integers(1, 3000),
+    n_cycles=st.integers(1, 60),
+    cycle_mult=st.floats(0.05, 20),
+)
+def test_cycles_fill_the_budget_and_none_is_empty(n_steps, n_cycles, cycle_mult):
+    n_cycles = min(n_cycles, n_steps)
+    ends = cycle_ends(n_steps, n_cycles, cycle_mult)
+    lengths = np.diff(ends, prepend=0)
+    assert len(ends) == n_cycles
+    assert ends[-1] == n_steps
+    assert lengths.min() >= 1
+
+
+@given(n_cycles=st.integers(1, 8), length=st.integers(1, 50), mult=st.sampled_from([1, 2, 3]))
+def test_cycle_lengths_are_those_of_sgdr_where_they_are_whole(n_cycles, length, mult):
+    """SGDR, section 3: each period is T_mult times as long as the one before."""
+    expected = length * mult ** np.arange(n_cycles)
+    ends = cycle_ends(int(expected.sum()), n_cycles, mult)
+    np.testing.assert_array_equal(np.diff(ends, prepend=0), expected)
+
+
+def test_a_huge_cycle_mult_does_not_overflow():
+    assert cycle_ends(1000, 900, 1e6)[-1] == 1000
+
+
+def test_cosine_equals_torch_warm_restarts():
+    """The rates of CosineAnnealingWarmRestarts, which implements SGDR, eq. 5."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
+        optimizer, T_0=7, T_mult=2, eta_min=0.01
+    )
+    expected = []
+    for _ in range(7 + 14 + 28):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    rates = learning_rates(7 + 14 + 28, lr=0.1, n_cycles=3, cycle_mult=2.0, min_lr=0.01)
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)
+
+
+def test_cosine_is_the_formula_of_huang_et_al():
+    """Eq. 2: a0 / 2 (cos(pi mod(t - 1, T / M) / (T / M)) + 1), t from 1."""
+    T, M = 60, 5
+    t = np.arange(1, T + 1)
+    expected = 0.1 / 2 * (np.cos(np.pi * np.mod(t - 1, T / M) / (T / M)) + 1)
+    np.testing.assert_allclose(learning_rates(T, lr=0.1, n_cycles=M), expected, atol=1e-15)
+
+
+@pytest.mark.parametrize("schedule", ["triangular", "triangular2", "exp_range"])
+def test_triangles_equal_torch_cyclic_lr_at_the_middle_of_each_step(schedule):
+    """CyclicLR has Smith's formulas at whole steps; twice as fine, its odd steps are ours."""
+    length, n_cycles, gamma = 10, 4, 0.99
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.CyclicLR(
+        optimizer,
+        base_lr=0.02,
+        max_lr=0.1,
+        step_size_up=length,
+        mode=schedule,
+        gamma=math.sqrt(gamma),
+        cycle_momentum=False,
+    )
+    fine = []
+    for _ in range(2 * length * n_cycles):
+        fine.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    rates = learning_rates(
+        length * n_cycles, lr=0.1, n_cycles=n_cycles, schedule=schedule, min_lr=0.02, gamma=gamma
+    )
+    expected = np.array(fine[1::2])
+    if schedule == "exp_range":  # torch decays by its half step more
+        expected = 0.02 + (expected - 0.02) / math.sqrt(gamma)
+    np.testing.assert_allclose(rates, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("schedule", ["triangular", "triangular2", "exp_range"])
+@pytest.mark.parametrize("length", [1, 2, 3, 8])
+def test_triangles_never_train_at_rate_zero(schedule, length):
+    rates = learning_rates(4 * length, lr=1.0, n_cycles=4, schedule=schedule)
+    assert rates.min() > 0
+    if length == 1:
+        assert rates[0] == 1.0
+
+
+def test_burn_in_holds_the_rate_before_the_first_cycle():
+    rates = learning_rates(25, lr=0.1, n_cycles=2, burn_in_steps=5)
+    np.testing.assert_array_equal(rates[:5], 0.1)
+    np.testing.assert_array_equal(rates[5:], learning_rates(20, lr=0.1, n_cycles=2))
+
+
+def test_a_callable_is_asked_with_the_place_in_the_run():
+    seen = []
+
+    def schedule(at):
+        seen.append(at)
+        return 0.5
+
+    rates = learning_rates(6, lr=0.2, n_cycles=2, schedule=schedule)
+    np.testing.assert_allclose(rates, 0.1)
+    assert seen == [At(s, s // 3, (s % 3) / 3, 3) for s in range(6)]
+    assert all(isinstance(value, int | float) for at in seen for value in at)
+
+
+def test_a_schedule_goes_on_where_a_run_goes_on():
+    whole = fractions(30, 3, schedule="triangular2")
+    rest = fractions(10, 1, schedule="triangular2", first_step=20, first_cycle=2)
+    np.testing.assert_array_equal(whole[20:], rest)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n_steps": 0}, r"Got n_steps=0, but expected an integer of at least 1\."),
+        ({"n_cycles": 0}, r"Got n_cycles=0, but expected an integer of at least 1\."),
+        ({"n_cycles": 11}, r"Got n_cycles=11, but expected at most 10"),
+        ({"schedule": "linear"}, r"Got schedule='linear', but expected one of"),
+        ({"lr": 0.0}, r"Got lr=0\.0, but expected a number above 0\."),
+        ({"min_lr": 2.0}, r"Got min_lr=2\.0, but expected a number from 0 to lr=1\.0\."),
+        ({"cycle_mult": -1}, r"Got cycle_mult=-1, but expected a number above 0\."),
+        ({"schedule": lambda at: -1.0}, r"Got -1\.0 from schedule\(at\)"),
+        ({"schedule": lambda at: math.nan}, r"Got nan from schedule\(at\)"),
+    ],
+)
+def test_bad_arguments_are_named(wrong, message):
+    arguments = {"n_steps": 10, "lr": 1.0, "n_cycles": 2, **wrong}
+    with pytest.raises(ValueError, match=message):
+        learning_rates(arguments.pop("n_steps"), **arguments)
