@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from skorch.dataset import Dataset as SkorchDataset
 from torch.utils.data import DataLoader, Dataset
 
 #: Rows are gathered in blocks of about this many bytes and handed out as views: one gather for
@@ -27,8 +28,10 @@ def to_tensor(array: NDArray[Any], dtype: torch.dtype = torch.float32) -> torch.
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-class TensorRows(Dataset[Any]):
+class TensorRows(SkorchDataset):
     """Rows of features and targets in memory, with a weight each where they differ.
+
+    A skorch dataset, so that skorch's callbacks can score it.
 
     Attributes
     ----------
@@ -38,10 +41,8 @@ class TensorRows(Dataset[Any]):
     """
 
     def __init__(self, X: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None):
-        self.X, self.y, self.weight = X, y, weight
-
-    def __len__(self) -> int:
-        return len(self.X)
+        super().__init__(X, y)
+        self.weight = weight
 
     def __getitem__(self, index: Any) -> tuple[torch.Tensor, ...]:
         return self.X[index], self.y[index]

@@ -17,7 +17,7 @@ class WeightedLoss(nn.Module):
     Attributes
     ----------
     weight : Tensor of shape (batch,) or None
-        Weights of the batch at hand, set by the iterator that hands it out; None: all are 1.
+        Weights of the batch in training, set by the iterator that hands it out; None: all are 1.
 
     Raises
     ------
@@ -39,6 +39,6 @@ class WeightedLoss(nn.Module):
 
     def forward(self, y_pred: Any, y_true: torch.Tensor) -> torch.Tensor:
         loss = self.criterion(y_pred, y_true)
-        if self.weight is not None:
+        if self.training and self.weight is not None:
             loss = loss * self.weight.reshape(-1, *[1] * (loss.ndim - 1))
         return loss.sum() if self.reduction == "sum" else loss.mean()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from .interrupts import Interrupts
+from .losses import WeightedLoss
 from .progress import Progress
 from .schedules import Plan
 from .snapshots import State, uncompiled
@@ -122,6 +123,8 @@ class Run:
         finally:
             net.callbacks_ = users
             net.run_ = None
+            if isinstance(net.criterion_, WeightedLoss):
+                net.criterion_.weight = None
             if self.progress is not None:
                 self.progress.close()
 

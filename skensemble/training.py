@@ -22,7 +22,7 @@ from .interrupts import Interrupts
 from .losses import WeightedLoss
 from .modules import materialise, probe, reset_parameters
 from .progress import Progress
-from .snapshots import State, as_arrays, is_finite, state_of
+from .snapshots import State, as_arrays, is_finite, state_of, uncompiled
 
 if TYPE_CHECKING:
     from .runs import Run
@@ -153,8 +153,10 @@ _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 class SnapshotNet(NeuralNet):
     """What every net of this package does, mixed into the skorch class that trains.
 
-    Beside skorch's parameters, :func:`train` sets ``run_``: what a run needs and a pickle does
-    not.
+    Attributes
+    ----------
+    run_ : Run or None
+        What training goes by; only there while it goes on.
     """
 
     run_: "Run | None" = None
@@ -285,7 +287,7 @@ class SnapshotNet(NeuralNet):
 
     def redraw(self) -> None:
         """Draw new parameters and start the optimizer anew: a cold restart."""
-        if isinstance(self.module, nn.Module) and self.module_ is self.module:
+        if uncompiled(self.module_) is self.module:  # an instance, which is not made anew
             reset_parameters(self.module_)
         verbose, self.verbose = self.verbose, 0  # skorch would print that it re-initialises
         try:

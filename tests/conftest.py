@@ -1,6 +1,5 @@
 """Data and small networks that many tests share."""
 
-# ruff: noqa: E402
 import os
 
 # scikit-learn skips some of its own checks without it, and scipy reads it when it is imported.

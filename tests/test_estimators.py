@@ -16,6 +16,7 @@ from torch import nn
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 
+
 @pytest.mark.filterwarnings("default")  # the checks provoke warnings of their own
 @parametrize_with_checks([SnapshotEnsembleClassifier(), SnapshotEnsembleRegressor()])
 def test_scikit_learns_own_checks(estimator, check):

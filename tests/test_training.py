@@ -246,11 +246,14 @@ def test_epoch_scoring_scores_the_training_rows(digits):
     scoring = [
         EpochScoring("accuracy", on_train=True, lower_is_better=False, name="train_acc"),
         EpochScoring("neg_log_loss", on_train=True, lower_is_better=False, name="nll"),
+        EpochScoring("accuracy", on_train=True, use_caching=False, name="later_acc"),
     ]
     model = SnapshotEnsembleClassifier(Mlp, max_epochs=8, callbacks=scoring, random_state=0)
     model.fit(*digits)
     accuracy, nll = model.history_[:, "train_acc"], model.history_[:, "nll"]
     assert accuracy[-1] > accuracy[0]
+    last = model.predict_members(digits[0])[-1].argmax(axis=1)
+    assert model.history_[-1, "later_acc"] == pytest.approx((last == digits[1]).mean())
     np.testing.assert_allclose(-np.array(nll), model.history_[:, "train_loss"], rtol=1e-4)
 
 
