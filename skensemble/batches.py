@@ -1,7 +1,7 @@
 """Arrays and frames to tensors, and tensors to even batches."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,12 +35,12 @@ class TensorRows(SkorchDataset):
 
     Attributes
     ----------
-    X : Tensor of shape (n_samples, ...)
+    X : Tensor of shape (n_samples, ...), or what gives one (or a dict of them) by row numbers
     y : Tensor of shape (n_samples,) or (n_samples, n_outputs)
     weight : Tensor of shape (n_samples,) or None
     """
 
-    def __init__(self, X: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None = None):
+    def __init__(self, X: Any, y: torch.Tensor, weight: torch.Tensor | None = None):
         super().__init__(X, y)
         self.weight = weight
 
@@ -112,9 +112,9 @@ class BatchIterator:
         generator: torch.Generator | None = None,
         weighted: bool = False,
     ):
-        self.tensors = [rows.X, rows.y]
+        self.parts: list[Any] = [rows.X, rows.y]
         if weighted and rows.weight is not None:
-            self.tensors.append(rows.weight)
+            self.parts.append(rows.weight)
         self.batches = EvenBatches(len(rows), batch_size, generator)
 
     def __len__(self) -> int:
@@ -122,16 +122,30 @@ class BatchIterator:
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
         for block in self._blocks():
-            chosen = torch.cat(block).to(self.tensors[0].device)
+            chosen = torch.cat(block).to(self.parts[0].device)
             sizes = [len(batch) for batch in block]
-            yield from zip(*(t[chosen].split(sizes) for t in self.tensors), strict=True)
+            yield from zip(*(_split(part[chosen], sizes) for part in self.parts), strict=True)
 
     def _blocks(self) -> Iterator[list[torch.Tensor]]:
         batches = list(self.batches)
-        row_bytes = max(1, self.tensors[0][:1].nbytes)
+        row_bytes = max(1, _n_bytes(self.parts[0][:1]))
         n = max(1, _BLOCK_BYTES // (row_bytes * len(batches[0])))
         for start in range(0, len(batches), n):
             yield batches[start : start + n]
+
+
+def _split(rows: Any, sizes: list[int]) -> Sequence[Any]:
+    """Views of consecutive rows, of a tensor or of a dict of them."""
+    if isinstance(rows, torch.Tensor):
+        return rows.split(sizes)
+    parts = {name: tensor.split(sizes) for name, tensor in rows.items()}
+    return [{name: parts[name][i] for name in parts} for i in range(len(sizes))]
+
+
+def _n_bytes(rows: Any) -> int:
+    if isinstance(rows, torch.Tensor):
+        return rows.nbytes
+    return sum(tensor.nbytes for tensor in rows.values())
 
 
 class Budgeted:

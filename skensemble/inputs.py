@@ -1,0 +1,311 @@
+"""What X may be, checked and turned into rows that a module takes.
+
+One small class for each kind of input: arrays and frames, sparse matrices, dicts of arrays for
+modules with several inputs, and datasets. All of them tell the number of rows and the shape of
+one, and give the rows for training (``rows``) and for prediction (``chunks``).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.utils import check_array
+from sklearn.utils.validation import _check_y, check_consistent_length, validate_data
+from skorch.dataset import Dataset as SkorchDataset
+from skorch.helper import SliceDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import default_collate
+
+from .batches import to_tensor
+
+Convert = Callable[[NDArray[Any]], torch.Tensor]
+
+
+class ArrayInput:
+    """A numpy array, or whatever scikit-learn makes one of.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, ...)
+    """
+
+    def __init__(self, X: NDArray[Any]):
+        self.X = X
+        self.n_samples = X.shape[0]
+        self.row_shape: Any = X.shape[1:]
+
+    def rows(self, convert: Convert) -> Any:
+        """All rows, to be indexed by a tensor of row numbers."""
+        return convert(self.X)
+
+    def chunks(self, convert: Convert, size: int) -> Iterator[Any]:
+        """The rows in order, so many at a time."""
+        for start in range(0, self.n_samples, size):
+            yield convert(self.X[start : start + size])
+
+
+class SparseInput(ArrayInput):
+    """A scipy sparse matrix, of which never more than a few rows are made dense at a time."""
+
+    def rows(self, convert: Convert) -> Any:
+        return SparseRows(self.X, convert)
+
+    def chunks(self, convert: Convert, size: int) -> Iterator[Any]:
+        yield from super().chunks(lambda X: convert(X.toarray()), size)
+
+
+class SparseRows:
+    """Rows of a CSR matrix that become a dense tensor when they are asked for."""
+
+    def __init__(self, X: Any, convert: Convert, device: Any = "cpu"):
+        self.X, self.convert, self.device = X, convert, torch.device(device)
+
+    def __len__(self) -> int:
+        return self.X.shape[0]
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        if isinstance(index, torch.Tensor):
+            index = index.cpu().numpy()
+        return self.convert(self.X[index].toarray()).to(self.device)
+
+    def to(self, device: Any) -> "SparseRows":
+        """The same rows, to be handed out on a device."""
+        return SparseRows(self.X, self.convert, device)
+
+
+class DictInput:
+    """Arrays by name, for a module whose ``forward`` takes them by name.
+
+    Parameters
+    ----------
+    X : dict of ndarray
+        All with as many rows.
+    """
+
+    def __init__(self, X: dict[str, NDArray[Any]]):
+        self.X = X
+        self.n_samples = len(next(iter(X.values())))
+        self.row_shape: Any = {name: array.shape[1:] for name, array in X.items()}
+
+    def rows(self, convert: Convert) -> Any:
+        return DictRows({name: convert(array) for name, array in self.X.items()})
+
+    def chunks(self, convert: Convert, size: int) -> Iterator[Any]:
+        for start in range(0, self.n_samples, size):
+            yield {name: convert(array[start : start + size]) for name, array in self.X.items()}
+
+
+class DictRows:
+    """Tensors by name, indexed and moved together."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor]):
+        self.tensors = tensors
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return next(iter(self.tensors.values())).device
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+    def __getitem__(self, index: Any) -> dict[str, torch.Tensor]:
+        return {name: tensor[index] for name, tensor in self.tensors.items()}
+
+    def to(self, device: Any) -> "DictRows":
+        """The same rows on a device."""
+        return DictRows({name: tensor.to(device) for name, tensor in self.tensors.items()})
+
+
+class DatasetInput:
+    """A torch Dataset, whose items are read when they are needed.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.Dataset
+        With a length. Its items are ``X`` or ``(X, y)``.
+    """
+
+    def __init__(self, dataset: Any):
+        if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+            raise ValueError(
+                f"Got X={type(dataset).__name__}, but expected a dataset with a length: the number "
+                "of steps is part of the schedule."
+            )
+        self.dataset = dataset
+        self.n_samples = len(dataset)
+        if self.n_samples == 0:
+            raise ValueError("Got X with 0 samples, but expected a dataset with at least 1.")
+        self.row_shape = _shape_of(self.features(0))
+
+    def features(self, index: int) -> Any:
+        """The features of one item, as the module takes them."""
+        item = self.dataset[index]
+        return _as_input(item[0] if isinstance(item, tuple | list) else item)
+
+    def target(self, index: int) -> Any:
+        """The target of one item."""
+        item = self.dataset[index]
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise ValueError(
+                f"Got y=None and X={type(self.dataset).__name__}, but expected its items to be "
+                "(X, y), or y beside it."
+            )
+        return item[1]
+
+    def targets(self) -> NDArray[Any]:
+        """All targets: from where a dataset keeps them, else from its items."""
+        known = known_targets(self.dataset)
+        if known is not None:
+            return np.asarray(known)
+        return np.asarray([np.asarray(self.target(i)) for i in range(self.n_samples)])
+
+    def rows(self, convert: Convert) -> Any:
+        return self
+
+    def __len__(self) -> int:
+        return self.n_samples
+
+    def chunks(self, convert: Convert, size: int) -> Iterator[Any]:
+        yield from DataLoader(DatasetRows(self), batch_size=size)
+
+    def example(self, n: int) -> Any:
+        """The first `n` items' features as a batch."""
+        return default_collate([self.features(i) for i in range(min(n, self.n_samples))])
+
+
+class DatasetRows(Dataset[Any]):
+    """Items of a dataset with their encoded targets and weights, for a DataLoader.
+
+    Parameters
+    ----------
+    X : DatasetInput
+    y : Tensor or callable, default=None
+        Encoded targets, or what encodes an item's own. None: features alone.
+    weight : Tensor of shape (n_samples,), default=None
+    """
+
+    def __init__(self, X: DatasetInput, y: Any = None, weight: torch.Tensor | None = None):
+        self.X, self.y, self.weight = X, y, weight
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, index: Any) -> Any:
+        index = int(index)
+        features = self.X.features(index)
+        if self.y is None:
+            return features
+        target = self.y(self.X.target(index)) if callable(self.y) else self.y[index]
+        return (features, target) if self.weight is None else (features, target, self.weight[index])
+
+
+Input = ArrayInput | SparseInput | DictInput | DatasetInput
+
+
+def read(
+    estimator: Any, X: Any, y: Any, *, reset: bool, X_checks: dict[str, Any], y_checks: dict[str, Any]
+) -> tuple[Input, Any]:
+    """Check X, and y beside it, as scikit-learn does.
+
+    Parameters
+    ----------
+    estimator : object
+        Gets ``n_features_in_`` and ``feature_names_in_``, or is asked for them.
+    X, y : object
+        `y` is the string "no_validation" in prediction, and may be None beside a dataset.
+    reset : bool
+        Whether the number and names of columns are learned or compared.
+    X_checks, y_checks : dict
+        Arguments of scikit-learn's ``check_array`` and ``check_X_y``.
+    """
+    predicting = isinstance(y, str)
+    if isinstance(X, Dataset | SliceDataset):
+        plain = None if predicting or y is not None else _in_memory(X)
+        if plain is None:
+            return _read_beside(DatasetInput(X), None if predicting else y, y_checks)
+        X, y = plain
+    if isinstance(X, Mapping):
+        if y is None:
+            raise ValueError("Got y=None, but expected the targets beside a dict of arrays.")
+        return _read_beside(_read_dict(X, X_checks), None if predicting else y, y_checks)
+    X, y = _as_array(X), _as_array(y)
+    checks = X_checks if predicting else {**X_checks, **y_checks}
+    checked = validate_data(estimator, X, y, reset=reset, **checks)
+    X, y = (checked, None) if predicting else checked
+    return (SparseInput(X) if issparse(X) else ArrayInput(X)), y
+
+
+def known_targets(dataset: Any) -> Any:
+    """Targets of a dataset that keeps them apart from its items; None where it does not."""
+    if isinstance(dataset, TensorDataset):
+        return dataset.tensors[-1] if len(dataset.tensors) == 2 else None
+    if isinstance(dataset, Subset):
+        known = known_targets(dataset.dataset)
+        return None if known is None else np.asarray(known)[np.asarray(dataset.indices)]
+    for name in ("targets", "y"):
+        known = getattr(dataset, name, None)
+        if known is not None and np.shape(known)[:1] == (len(dataset),):
+            return known
+    return None
+
+
+def _in_memory(dataset: Any) -> tuple[Any, Any] | None:
+    """X and y of a dataset that is nothing but arrays: they need no DataLoader."""
+    if type(dataset) is TensorDataset and len(dataset.tensors) == 2:
+        return dataset.tensors[0], dataset.tensors[1]
+    if type(dataset) is SkorchDataset and dataset.y is not None:
+        return dataset.X, dataset.y
+    return None
+
+
+def _read_dict(X: Mapping[str, Any], checks: dict[str, Any]) -> DictInput:
+    """A dict of arrays with as many rows each, all finite."""
+    if not X:
+        raise ValueError("Got X with no arrays, but expected a dict of at least one.")
+    checks = {**checks, "accept_sparse": False, "ensure_2d": False}
+    arrays = {name: check_array(_as_array(X[name]), input_name=name, **checks) for name in X}
+    check_consistent_length(*arrays.values())
+    return DictInput(arrays)
+
+
+def _read_beside(X: Any, y: Any, y_checks: dict[str, Any]) -> tuple[Any, Any]:
+    """Targets beside an input that scikit-learn's own checks do not know."""
+    if y is not None:
+        y = _check_y(_as_array(y), **y_checks)
+        if len(y) != X.n_samples:
+            raise ValueError(
+                f"Got y with {len(y)} rows and X with {X.n_samples}, but expected as many "
+                "(inconsistent numbers of samples)."
+            )
+    return X, y
+
+
+def _as_array(data: Any) -> Any:
+    """A tensor or a slice of a dataset as an array; anything else is scikit-learn's to read."""
+    if isinstance(data, torch.Tensor):
+        return data.detach().cpu().numpy()
+    if isinstance(data, SliceDataset):
+        return np.asarray([np.asarray(item) for item in data])
+    return data
+
+
+def _as_input(value: Any) -> Any:
+    """One item's features with the types that a module gets: float32 and int64."""
+    if isinstance(value, Mapping):
+        return {name: _as_input(part) for name, part in value.items()}
+    if isinstance(value, torch.Tensor):
+        if value.is_floating_point() or value.dtype == torch.bool:
+            return value.to(torch.float32)
+        return value.to(torch.int64)
+    return to_tensor(np.asarray(value))
+
+
+def _shape_of(features: Any) -> Any:
+    """Shape of one row, by name where there are names."""
+    if isinstance(features, Mapping):
+        return {name: _shape_of(part) for name, part in features.items()}
+    return tuple(features.shape)
