@@ -30,11 +30,10 @@ from .defaults import SMALL, auto_batch_size, auto_max_epochs
 from .generators import private_generators, seed_of
 from .inference import CHUNK, member_outputs
 from .interrupts import Interrupts
-from .members import average, cycle_weights
+from .members import RULES, average, cycle_weights
 from .modules import check_can_reset, constructor_of, data_arguments, probe, takes
 from .networks import TableNetwork
 from .parameters import (
-    SCHEDULE_OPTIONS,
     KeywordParameters,
     check_keywords,
     check_schedule_options,
@@ -77,7 +76,7 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
         "restart": [StrOptions({"warm", "cold"})],
         "optimizer": [callable],
         "criterion": [callable, None],
-        "members": [StrOptions({"all"}), Interval(Integral, 1, None, closed="left")],
+        "members": [StrOptions(set(RULES)), Interval(Integral, 1, None, closed="left")],
         "net": [type, None],
         "callbacks": [list, tuple, None],
         "device": [str, torch.device, None],
@@ -288,7 +287,7 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
             "criterion": takes(constructor_of(criterion)),
             "iterator_train": takes(DataLoader),
             "callbacks": None,  # the net knows their names
-            "schedule": set(SCHEDULE_OPTIONS),
+            "schedule": {"min_lr", "burn_in_epochs", *schedules.shape_options()},
             "net": net_arguments(net) if self.net is None else None,
         }
 
@@ -480,7 +479,7 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
             burn_in_steps=burn_in,
             first_step=first_step,
             first_cycle=first_cycle,
-            gamma=options.get("gamma", 1.0),
+            **{k: v for k, v in options.items() if k in schedules.shape_options()},
         )
         self._n_steps_ = first_step - burn_in  # the run's own are added when they are done
         progress = None

@@ -1,12 +1,28 @@
 """Which members count, with what weight, and their outputs combined.
 
-A rule for members takes the number of cycles and returns a weight for each.
+A rule for members is one function of the number of cycles, registered in :data:`RULES`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def all_cycles(n_cycles: int) -> NDArray[np.float64]:
+    """Every cycle, with the same weight (Huang et al. 2017)."""
+    return np.full(n_cycles, 1 / n_cycles)
+
+
+def last_cycles(n_cycles: int, m: int) -> NDArray[np.float64]:
+    """The last `m` cycles, all where there are fewer (Huang et al. 2017, section 3)."""
+    weights = np.zeros(n_cycles)
+    weights[-m:] = 1 / min(m, n_cycles)
+    return weights
+
+
+RULES: dict[str, Callable[[int], NDArray[np.float64]]] = {"all": all_cycles}
 
 
 def cycle_weights(members: str | int, n_cycles: int) -> NDArray[np.float64]:
@@ -14,9 +30,8 @@ def cycle_weights(members: str | int, n_cycles: int) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    members : "all" or int
-        An integer means the last so many cycles (Huang et al. 2017, section 3), all of them
-        where there are fewer.
+    members : str or int
+        A key of :data:`RULES`, or how many of the last cycles count.
     n_cycles : int
 
     Returns
@@ -30,10 +45,9 @@ def cycle_weights(members: str | int, n_cycles: int) -> NDArray[np.float64]:
     >>> cycle_weights(2, n_cycles=4)
     array([0. , 0. , 0.5, 0.5])
     """
-    last = n_cycles if members == "all" else min(int(members), n_cycles)
-    weights = np.zeros(n_cycles)
-    weights[n_cycles - last :] = 1 / last
-    return weights
+    if isinstance(members, str):
+        return RULES[members](n_cycles)
+    return last_cycles(n_cycles, int(members))
 
 
 def average(outputs: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -22,8 +22,6 @@ PREFIXES = (
     "net",
 )
 
-SCHEDULE_OPTIONS = ("min_lr", "gamma", "burn_in_epochs")
-
 #: Parameters of skorch's net that ours set, under which name.
 SET_BY_US = {
     "module": "module",
@@ -209,7 +207,7 @@ def check_schedule_options(options: dict[str, Any], *, lr: float, named_shape: b
     Parameters
     ----------
     options : dict
-        ``min_lr``, ``gamma`` and ``burn_in_epochs``, as far as they are given.
+        ``min_lr``, ``burn_in_epochs`` and those of a shape, as far as they are given.
     lr : float
         The highest learning rate.
     named_shape : bool

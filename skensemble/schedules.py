@@ -195,6 +195,12 @@ class Plan(NamedTuple):
         return cls(rates, ends)
 
 
+def shape_options() -> set[str]:
+    """Names of the options that one shape or another takes, such as ``gamma``."""
+    taken = [list(inspect.signature(shape).parameters)[1:] for shape in SHAPES.values()]
+    return {name for names in taken for name in names}
+
+
 def _with_options(shape: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
     """Bind to a shape those options that it takes."""
     taken = inspect.signature(shape).parameters

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import Callback, LRScheduler, PrintLog
+from skorch.callbacks import Callback, LRScheduler, PassthroughScoring, PrintLog
+from skorch.callbacks.scoring import ScoringBase
 from skorch.dataset import get_len, unpack_data
 from skorch.utils import get_map_location, to_device
 from torch import nn
@@ -188,7 +189,12 @@ class SnapshotNet(NeuralNet):
         if not training:
             if isinstance(dataset, TensorRows):
                 return BatchIterator(dataset, self.batch_size)
-            return super().get_iterator(dataset)
+            iterator = super().get_iterator(dataset)
+            if isinstance(iterator, DataLoader) and iterator.generator is None:
+                # A loader draws a seed even where it shuffles nothing; a callback that predicts
+                # would move the generator from which dropout is drawn.
+                iterator.generator = torch.Generator()
+            return iterator
         run = self.run_
         generator = None if run is None else run.generator
         iterator, weighted = self._training_iterator(dataset, generator)
@@ -381,8 +387,10 @@ def new_net(
     net = mixed_net(net_class)(callbacks=copies, train_split=None, **arguments)
     net.example_ = example
     net.initialize()
-    for _, callback in net.callbacks_:
-        check_callback(callback)
+    ours = {name for name, _ in net._default_callbacks}
+    for name, callback in net.callbacks_:
+        if name not in ours:
+            check_callback(callback)
     _check_callback_keywords(net)
     del net.example_
     return net
@@ -414,6 +422,11 @@ def check_callback(callback: Any) -> None:
         raise ValueError(
             f"Got callback {name}, but the learning rate is set at every step by schedule=; "
             "expected a callback that leaves it alone."
+        )
+    if isinstance(callback, ScoringBase | PassthroughScoring) and not callback.on_train:
+        raise ValueError(
+            f"Got {name}(on_train=False), but no rows are left out for validation "
+            "(validation=None); expected on_train=True."
         )
     monitor = getattr(callback, "monitor", None)
     if isinstance(monitor, str) and monitor.startswith("valid"):

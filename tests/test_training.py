@@ -287,12 +287,25 @@ def test_callbacks_of_skorchs_prefix(digits):
         model.fit(*digits)
 
 
+def test_a_callback_that_predicts_changes_no_bit(digits):
+    """A DataLoader draws from the global generator, from which dropout is drawn too."""
+
+    class Predicting(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.predict(digits[0].astype(np.float32))
+
+    model = SnapshotEnsembleClassifier(Mlp, max_epochs=3, random_state=0)
+    plain = model.fit(*digits).snapshots_
+    assert same(plain, model.set_params(callbacks=[Predicting()]).fit(*digits).snapshots_)
+
+
 @pytest.mark.parametrize(
     ("callback", "message"),
     [
         (EarlyStopping(), r"Got EarlyStopping\(monitor='valid_loss'\)"),
         (Checkpoint(), r"Got Checkpoint\(monitor='valid_loss_best'\)"),
         (LRScheduler(), r"Got callback LRScheduler"),
+        (EpochScoring("accuracy"), r"Got EpochScoring\(on_train=False\)"),
     ],
 )
 def test_callbacks_that_cannot_work_are_refused(digits, callback, message):
