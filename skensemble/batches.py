@@ -21,11 +21,15 @@ def to_tensor(array: NDArray[Any], dtype: torch.dtype = torch.float32) -> torch.
     No copy is made where the array is already so; a read-only one (a memory map) is copied,
     since torch would let it be written through the tensor.
     """
-    kinds = {"i": torch.int64, "u": torch.int64}
-    target = kinds.get(array.dtype.kind, dtype)
-    np_dtype = np.dtype(str(target).removeprefix("torch."))
-    array = np.ascontiguousarray(array, dtype=np_dtype)
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    target = torch.int64 if array.dtype.kind in "iu" else dtype
+    array = np.ascontiguousarray(array, dtype=numpy_type(target))
+    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(target)
+
+
+def numpy_type(dtype: torch.dtype) -> Any:
+    """The numpy type that a torch type is made from: its own, or float32 where it has none."""
+    own = {torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
+    return own.get(dtype, np.float32)
 
 
 class TensorRows(SkorchDataset):
@@ -62,6 +66,32 @@ class WeightedRows(Dataset[Any]):
         return (*self.rows[index], self.rows.weight[index])
 
 
+class DatasetRows(Dataset[Any]):
+    """Items of a dataset with their encoded targets and weights, for a DataLoader.
+
+    Parameters
+    ----------
+    X : object with ``features(index)`` and a length
+    y : Tensor of shape (n_samples, ...), default=None
+        Encoded targets; None: features alone.
+    weight : Tensor of shape (n_samples,), default=None
+        Handed out as a third part of each item, where it is given.
+    """
+
+    def __init__(self, X: Any, y: torch.Tensor | None = None, weight: torch.Tensor | None = None):
+        self.X, self.y, self.weight = X, y, weight
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, index: Any) -> Any:
+        features = self.X.features(int(index))
+        if self.y is None:
+            return features
+        item = (features, self.y[index])
+        return item if self.weight is None else (*item, self.weight[index])
+
+
 class EvenBatches:
     """Row numbers of ``ceil(n / batch_size)`` batches whose sizes differ by one at most.
 
@@ -83,7 +113,9 @@ class EvenBatches:
         return self.n_batches
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        return iter(torch.tensor_split(self.order(), self.n_batches))
+        # A generator, so that the permutation is drawn with the first batch: a DataLoader with
+        # workers calls iter() twice a pass.
+        yield from torch.tensor_split(self.order(), self.n_batches)
 
     def order(self) -> torch.Tensor:
         """The rows in the order of one pass."""
@@ -183,11 +215,14 @@ class Budgeted:
 
 
 def data_loader(
-    dataset: Any, batch_size: int, generator: torch.Generator, options: dict[str, Any]
+    dataset: Any, batch_size: int, generator: torch.Generator | None, options: dict[str, Any]
 ) -> DataLoader[Any]:
     """A DataLoader over even, shuffled batches, unless the options say otherwise."""
     own_order = {"batch_sampler", "sampler", "shuffle", "drop_last", "batch_size"}
-    options = {"generator": generator, **options}
+    if generator is not None:
+        # A loader draws a seed for its workers; from a copy, so that the permutations are those
+        # of the same rows in memory.
+        options = {"generator": generator.clone_state(), **options}
     if own_order.isdisjoint(options):
         options["batch_sampler"] = EvenBatches(len(dataset), batch_size, generator)
     elif "batch_sampler" not in options:

@@ -16,22 +16,30 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
+    _check_y,
     _num_samples,
     check_is_fitted,
-    validate_data,
 )
 from skorch import NeuralNet
+from skorch.utils import to_device
 from torch import nn
 from torch.utils.data import DataLoader
 
-from . import schedules
-from .batches import TensorRows, to_tensor
+from . import inputs, schedules
+from .batches import DatasetRows, TensorRows, numpy_type, to_tensor
 from .defaults import SMALL, auto_batch_size, auto_max_epochs
 from .generators import private_generators, seed_of
 from .inference import CHUNK, member_outputs
 from .interrupts import Interrupts
 from .members import RULES, average, cycle_weights
-from .modules import check_can_reset, constructor_of, data_arguments, probe, takes
+from .modules import (
+    check_can_reset,
+    constructor_of,
+    data_arguments,
+    float_type,
+    probe,
+    takes,
+)
 from .networks import TableNetwork
 from .parameters import (
     KeywordParameters,
@@ -46,11 +54,15 @@ from .tables import TableScaler
 from .threads import few_threads
 from .training import SnapshotNet, new_net
 
+#: Rows on which a module is tried out before training, and each snapshot when it is taken.
+EXAMPLE = 8
+
 
 class Examples(NamedTuple):
     """Validated input of one call."""
 
-    X: NDArray[Any]
+    #: One of the inputs of :mod:`skensemble.inputs`.
+    X: Any
     y: NDArray[Any]
     #: The user's weights, for statistics of columns and targets; None: all are equal.
     sample_weight: NDArray[np.float64] | None
@@ -141,7 +153,7 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
     _snapshots_: Snapshots
     _members_: Any
     _generators_: dict[str, Any]
-    _row_shape_: tuple[int, ...]
+    _row_shape_: Any
     _scaler_: TableScaler | None
     _dtype_: torch.dtype
     _n_steps_: int
@@ -230,8 +242,11 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
                 generators.seed(seed_of(self.random_state))
                 draft._learn_columns(data)
             net, rows = draft._prepare(data, go_on=go_on)
-            with few_threads(net.module_, rows.X, net.batch_size):
-                run = draft._plan(net, rows, generators.batches, interrupts, go_on, one_cycle)
+            example = to_device(rows.X[:EXAMPLE], net.device)
+            with few_threads(net.module_, example, min(net.batch_size, len(rows))):
+                run = draft._plan(
+                    net, rows, example, generators.batches, interrupts, go_on, one_cycle
+                )
                 states = run.train(net, rows)
                 draft._n_steps_ = max(0, draft._n_steps_ + run.recorder.step)
             interrupts.deferred = True
@@ -295,13 +310,20 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
         return float(self._by_prefix("optimizer").get("lr", self.lr))
 
     def _read(self, X: Any, y: Any, sample_weight: Any, *, go_on: bool, classes: Any) -> Examples:
-        """Validated arrays; the number and names of features are learned or compared."""
-        self._refuse_multilabel(y)
-        X, y = validate_data(self, X, y, reset=not go_on, **self._X_checks(), **self._y_checks())
-        self._learn_shape(X, reset=not go_on)
+        """Validated input; the number and names of features are learned or compared."""
+        if y is not None:
+            self._refuse_multilabel(y)
+        source, y = self._read_input(X, y, reset=not go_on)
+        if y is None:  # a dataset has its own
+            y = source.targets()
+            self._refuse_multilabel(y)
+            y = _check_y(y, **self._y_checks())
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+                sample_weight,
+                np.empty((source.n_samples, 1)),
+                dtype=np.float64,
+                ensure_non_negative=True,
             )
             if not sample_weight.any():
                 raise ValueError(
@@ -310,7 +332,26 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
                 )
         y = self._encode_y(y, sample_weight, go_on=go_on, classes=classes)
         loss_weight = _of_mean_one(self._weigh_classes(y, sample_weight))
-        return Examples(X, y, sample_weight, loss_weight)
+        return Examples(source, y, sample_weight, loss_weight)
+
+    def _read_input(self, X: Any, y: Any = "no_validation", *, reset: bool) -> tuple[Any, Any]:
+        """X, and y beside it, checked; rows of another shape than in fit are refused here."""
+        source, y = inputs.read(
+            self, X, y, reset=reset, X_checks=self._X_checks(), y_checks=self._y_checks()
+        )
+        if self.module is None and not isinstance(source, inputs.ArrayInput):
+            raise ValueError(
+                f"Got X of type {type(X).__name__} with module=None, but expected a table: the "
+                "built-in network takes no dicts and no datasets."
+            )
+        if reset:
+            self._row_shape_ = source.row_shape
+        elif source.row_shape != self._row_shape_:
+            raise ValueError(
+                f"Got X with rows of shape {source.row_shape}, but expected {self._row_shape_} as "
+                "in fit."
+            )
+        return source, y
 
     def _refuse_multilabel(self, y: Any) -> None:
         """Nothing to refuse in a regressor."""
@@ -320,35 +361,26 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
 
     def _X_checks(self) -> dict[str, Any]:
         if self.module is None:
-            return {"dtype": [np.float64, np.float32], "ensure_all_finite": True}
-        return {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": True}
-
-    def _learn_shape(self, X: NDArray[Any], *, reset: bool) -> None:
-        """Rows of another shape than in fit are refused here, not by a matrix product."""
-        if reset:
-            self._row_shape_ = X.shape[1:]
-        elif X.shape[1:] != self._row_shape_:
-            raise ValueError(
-                f"Got X with rows of shape {X.shape[1:]}, but expected {self._row_shape_} as in "
-                "fit."
-            )
+            return {"dtype": [np.float64, np.float32], "accept_sparse": "csr"}
+        return {"dtype": "numeric", "allow_nd": True, "accept_sparse": "csr"}
 
     # ------------------------------------------------------------------------ preparing
 
     def _learn_columns(self, data: Examples) -> None:
-        """What the built-in network needs to know of the table; a user's module sees X as it is."""
+        """What the network gets to see of X: a module of the user's sees it as it is."""
         self._scaler_ = None
-        self._dtype_ = torch.float32
         if self.module is not None:
+            self._dtype_ = float_type(self.module)
             return
-        n_samples = len(data.X)
+        self._dtype_ = torch.float32
+        n_samples = data.X.n_samples
         weight = data.sample_weight
         if n_samples <= SMALL and self._batch_size(n_samples) >= n_samples:
             if torch.device(self.device or "cpu").type != "mps":  # which has no float64
                 self._dtype_ = torch.float64
             # One way to take quantiles, weighted or not: no two roundings.
             weight = np.ones(n_samples) if weight is None else weight
-        self._scaler_ = TableScaler().fit(data.X, weight)
+        self._scaler_ = TableScaler().fit(data.X.X, weight)
 
     def _is_small(self) -> bool:
         return self.module is None and self._dtype_ == torch.float64
@@ -356,29 +388,33 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
     def _tensor(self, X: NDArray[Any]) -> torch.Tensor:
         """Rows as the module takes them."""
         if self._scaler_ is not None:
-            X = self._scaler_.transform(X, np.dtype(str(self._dtype_).removeprefix("torch.")))
+            X = self._scaler_.transform(X, numpy_type(self._dtype_))
         return to_tensor(X, self._dtype_)
 
-    def _prepare(self, data: Examples, *, go_on: bool) -> tuple[SnapshotNet, TensorRows]:
+    def _prepare(self, data: Examples, *, go_on: bool) -> tuple[SnapshotNet, Any]:
         """The net, initialised or carried on, and the rows on its device."""
-        X = self._tensor(data.X)
-        batch_size = self._batch_size(len(X))
+        if isinstance(data.X, inputs.DatasetInput):
+            data.X.dtype = self._dtype_
+        X = data.X.rows(self._tensor)
+        example, batch_size = X[:EXAMPLE], self._batch_size(len(X))
         if go_on:
             net = self._carried_on()
             net.batch_size = batch_size
         else:
-            net = self._new_net(X[:8], batch_size, self._max_epochs(len(X)))
-        example = X[:8].to(net.device)
-        output = self._try_out(net.module_, example)
-        self._check_output(output, len(example))
+            net = self._new_net(example, batch_size, self._max_epochs(len(X)))
+        output = self._try_out(net.module_, to_device(example, net.device))
+        self._check_output(output, min(EXAMPLE, len(X)))
         y = self._target_tensor(data.y, output)
         weight = None
         if data.loss_weight is not None:
             net.weigh_criterion()
-            weight = torch.from_numpy(data.loss_weight).to(output.dtype).to(net.device)
+            weight = torch.from_numpy(data.loss_weight).to(output.dtype)
+        if isinstance(X, inputs.DatasetInput):  # a loader moves each batch
+            return net, DatasetRows(X, y, weight)
+        weight = None if weight is None else weight.to(net.device)
         return net, TensorRows(X.to(net.device), y.to(net.device), weight)
 
-    def _new_net(self, example: torch.Tensor, batch_size: int, max_epochs: int) -> SnapshotNet:
+    def _new_net(self, example: Any, batch_size: int, max_epochs: int) -> SnapshotNet:
         net_class = self._net_class if self.net is None else self.net
         criterion = self._default_criterion() if self.criterion is None else self.criterion
         return new_net(
@@ -406,7 +442,7 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
         module = TableNetwork if self.module is None else copy.deepcopy(self.module)
         given = set(self._by_prefix("module"))
         sizes: dict[str, Any] = {"n_outputs": self._n_outputs()}
-        if len(self._row_shape_):
+        if isinstance(self._row_shape_, tuple) and self._row_shape_:
             sizes["n_inputs"] = self._row_shape_[0]
         if self.module is None:
             sizes["dtype"] = self._dtype_
@@ -428,14 +464,14 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
             net.lr = self.lr
         return net
 
-    def _try_out(self, module: nn.Module, example: torch.Tensor) -> torch.Tensor:
+    def _try_out(self, module: nn.Module, example: Any) -> torch.Tensor:
         """Output for a few rows; what the module says of them is said with their shape."""
         try:
             return probe(module, example)
         except Exception as error:
             raise ValueError(
-                f"Got module={self._module_name()}, but expected one that takes a batch of shape "
-                f"{tuple(example.shape)} and type {example.dtype}: {error}"
+                f"Got module={self._module_name()}, but expected one that takes "
+                f"{inputs.described(example)}: {error}"
             ) from error
 
     def _module_name(self) -> str:
@@ -453,7 +489,8 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
     def _plan(
         self,
         net: SnapshotNet,
-        rows: TensorRows,
+        rows: Any,
+        example: Any,
         generator: torch.Generator,
         interrupts: Interrupts,
         go_on: bool,
@@ -490,7 +527,7 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
             steps_per_epoch,
             generator,
             interrupts,
-            rows.X[:8],
+            example,
             cold=self.restart == "cold",
             progress=progress,
         )
@@ -548,11 +585,13 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
     def _values(self, X: Any, members: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
         """What the members given say of X, ``(members, rows, k)``, chunk by chunk."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, **self._X_checks())
-        self._learn_shape(X, reset=False)
+        source, _ = self._read_input(X, reset=False)
+        size = CHUNK
+        if isinstance(source, inputs.DatasetInput):
+            source.dtype, size = self._dtype_, self.net_.batch_size
         device = torch.device(self.net_.device or "cpu")
         states = self._snapshots_.to(device).views(members)
-        chunks = (self._tensor(X[i : i + CHUNK]).to(device) for i in range(0, len(X), CHUNK))
+        chunks = (to_device(chunk, device) for chunk in source.chunks(self._tensor, size))
         for outputs in member_outputs(self.net_.module_, states, chunks):
             yield self._member_values(outputs)
 

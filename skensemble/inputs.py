@@ -16,10 +16,16 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import _check_y, check_consistent_length, validate_data
 from skorch.dataset import Dataset as SkorchDataset
 from skorch.helper import SliceDataset
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
-from torch.utils.data import default_collate
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+    default_collate,
+)
 
-from .batches import to_tensor
+from .batches import DatasetRows, to_tensor
 
 Convert = Callable[[NDArray[Any]], torch.Tensor]
 
@@ -32,7 +38,7 @@ class ArrayInput:
     X : ndarray of shape (n_samples, ...)
     """
 
-    def __init__(self, X: NDArray[Any]):
+    def __init__(self, X: Any):
         self.X = X
         self.n_samples = X.shape[0]
         self.row_shape: Any = X.shape[1:]
@@ -54,7 +60,8 @@ class SparseInput(ArrayInput):
         return SparseRows(self.X, convert)
 
     def chunks(self, convert: Convert, size: int) -> Iterator[Any]:
-        yield from super().chunks(lambda X: convert(X.toarray()), size)
+        for start in range(0, self.n_samples, size):
+            yield convert(self.X[start : start + size].toarray())
 
 
 class SparseRows:
@@ -136,18 +143,28 @@ class DatasetInput:
                 "of steps is part of the schedule."
             )
         self.dataset = dataset
+        self.dtype = torch.float32
         self.n_samples = len(dataset)
         if self.n_samples == 0:
             raise ValueError("Got X with 0 samples, but expected a dataset with at least 1.")
         self.row_shape = _shape_of(self.features(0))
 
+    def __len__(self) -> int:
+        return self.n_samples
+
     def features(self, index: int) -> Any:
         """The features of one item, as the module takes them."""
         item = self.dataset[index]
-        return _as_input(item[0] if isinstance(item, tuple | list) else item)
+        return _as_input(item[0] if isinstance(item, tuple | list) else item, self.dtype)
 
-    def target(self, index: int) -> Any:
-        """The target of one item."""
+    def targets(self) -> NDArray[Any]:
+        """All targets: from where a dataset keeps them, else from its items."""
+        known = known_targets(self.dataset)
+        if known is not None:
+            return np.asarray(known)
+        return np.asarray([np.asarray(self._target(i)) for i in range(self.n_samples)])
+
+    def _target(self, index: int) -> Any:
         item = self.dataset[index]
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise ValueError(
@@ -156,58 +173,30 @@ class DatasetInput:
             )
         return item[1]
 
-    def targets(self) -> NDArray[Any]:
-        """All targets: from where a dataset keeps them, else from its items."""
-        known = known_targets(self.dataset)
-        if known is not None:
-            return np.asarray(known)
-        return np.asarray([np.asarray(self.target(i)) for i in range(self.n_samples)])
-
     def rows(self, convert: Convert) -> Any:
         return self
 
-    def __len__(self) -> int:
-        return self.n_samples
+    def __getitem__(self, index: slice) -> Any:
+        """A few items' features as a batch."""
+        rows = range(self.n_samples)[index]
+        return default_collate([self.features(i) for i in rows])
 
     def chunks(self, convert: Convert, size: int) -> Iterator[Any]:
-        yield from DataLoader(DatasetRows(self), batch_size=size)
-
-    def example(self, n: int) -> Any:
-        """The first `n` items' features as a batch."""
-        return default_collate([self.features(i) for i in range(min(n, self.n_samples))])
-
-
-class DatasetRows(Dataset[Any]):
-    """Items of a dataset with their encoded targets and weights, for a DataLoader.
-
-    Parameters
-    ----------
-    X : DatasetInput
-    y : Tensor or callable, default=None
-        Encoded targets, or what encodes an item's own. None: features alone.
-    weight : Tensor of shape (n_samples,), default=None
-    """
-
-    def __init__(self, X: DatasetInput, y: Any = None, weight: torch.Tensor | None = None):
-        self.X, self.y, self.weight = X, y, weight
-
-    def __len__(self) -> int:
-        return len(self.X)
-
-    def __getitem__(self, index: Any) -> Any:
-        index = int(index)
-        features = self.X.features(index)
-        if self.y is None:
-            return features
-        target = self.y(self.X.target(index)) if callable(self.y) else self.y[index]
-        return (features, target) if self.weight is None else (features, target, self.weight[index])
+        # A loader draws a seed, which must not come from the global generator.
+        yield from DataLoader(DatasetRows(self), batch_size=size, generator=torch.Generator())
 
 
 Input = ArrayInput | SparseInput | DictInput | DatasetInput
 
 
 def read(
-    estimator: Any, X: Any, y: Any, *, reset: bool, X_checks: dict[str, Any], y_checks: dict[str, Any]
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    reset: bool,
+    X_checks: dict[str, Any],
+    y_checks: dict[str, Any],
 ) -> tuple[Input, Any]:
     """Check X, and y beside it, as scikit-learn does.
 
@@ -228,15 +217,37 @@ def read(
         if plain is None:
             return _read_beside(DatasetInput(X), None if predicting else y, y_checks)
         X, y = plain
-    if isinstance(X, Mapping):
-        if y is None:
+    if isinstance(X, Mapping) and not issparse(X):  # a DOK matrix is both
+        if y is None and not predicting:
             raise ValueError("Got y=None, but expected the targets beside a dict of arrays.")
         return _read_beside(_read_dict(X, X_checks), None if predicting else y, y_checks)
     X, y = _as_array(X), _as_array(y)
     checks = X_checks if predicting else {**X_checks, **y_checks}
-    checked = validate_data(estimator, X, y, reset=reset, **checks)
+    try:
+        checked = validate_data(estimator, X, y, reset=reset, **checks)
+    except ValueError as error:
+        raise _naming_columns(error, X) from error
     X, y = (checked, None) if predicting else checked
     return (SparseInput(X) if issparse(X) else ArrayInput(X)), y
+
+
+def _naming_columns(error: ValueError, X: Any) -> ValueError:
+    """The error itself, or one that names the columns of a frame that are no numbers."""
+    names = [] if not hasattr(X, "columns") else [n for n in X.columns if not _is_number(X[n])]
+    if not names or "could not convert" not in str(error):
+        return error
+    return ValueError(
+        f"Got X with columns that are no numbers: {names}, but expected numbers alone; encode them "
+        f"before, by OneHotEncoder in a ColumnTransformer for one ({error})."
+    )
+
+
+def _is_number(column: Any) -> bool:
+    try:
+        np.asarray(column).astype(float)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def known_targets(dataset: Any) -> Any:
@@ -293,15 +304,15 @@ def _as_array(data: Any) -> Any:
     return data
 
 
-def _as_input(value: Any) -> Any:
-    """One item's features with the types that a module gets: float32 and int64."""
+def _as_input(value: Any, dtype: torch.dtype) -> Any:
+    """One item's features with the types that a module gets: floats as given and int64."""
     if isinstance(value, Mapping):
-        return {name: _as_input(part) for name, part in value.items()}
+        return {name: _as_input(part, dtype) for name, part in value.items()}
     if isinstance(value, torch.Tensor):
         if value.is_floating_point() or value.dtype == torch.bool:
-            return value.to(torch.float32)
+            return value.to(dtype)
         return value.to(torch.int64)
-    return to_tensor(np.asarray(value))
+    return to_tensor(np.asarray(value), dtype)
 
 
 def _shape_of(features: Any) -> Any:
@@ -309,3 +320,11 @@ def _shape_of(features: Any) -> Any:
     if isinstance(features, Mapping):
         return {name: _shape_of(part) for name, part in features.items()}
     return tuple(features.shape)
+
+
+def described(example: Any) -> str:
+    """What a module was given, in words."""
+    if isinstance(example, Mapping):
+        parts = [f"{name}: {described(part)}" for name, part in example.items()]
+        return "{" + ", ".join(parts) + "}"
+    return f"a batch of shape {tuple(example.shape)} and type {example.dtype}"

@@ -38,6 +38,16 @@ def data_arguments(module: Any, given: set[str], sizes: dict[str, Any]) -> dict[
     return {name: size for name, size in sizes.items() if name in names - given}
 
 
+def float_type(module: Any) -> torch.dtype:
+    """Type of the floats that a module takes: its parameters', or torch's default to come."""
+    if isinstance(module, nn.Module):
+        lazy = nn.parameter.UninitializedParameter
+        for parameter in module.parameters():
+            if parameter.is_floating_point() and not isinstance(parameter, lazy):
+                return parameter.dtype
+    return torch.get_default_dtype()
+
+
 def forward(module: nn.Module, X: Any) -> torch.Tensor:
     """A module's scores; the first output where there are several."""
     out = module(**X) if isinstance(X, Mapping) else module(X)

@@ -4,9 +4,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 #: Rows that are transformed at a time, so that no float64 copy of the whole table is made.
 _CHUNK = 8192
+
+#: Values of a sparse matrix that are made dense at a time.
+_DENSE = 1 << 22
 
 
 class TableScaler:
@@ -37,16 +41,20 @@ class TableScaler:
     center_: NDArray[np.float64]
     scale_: NDArray[np.float64]
 
-    def fit(self, X: NDArray[Any], weight: NDArray[Any] | None = None) -> "TableScaler":
+    def fit(self, X: Any, weight: NDArray[Any] | None = None) -> "TableScaler":
         """Learn the columns' quantiles.
 
         Parameters
         ----------
-        X : ndarray of shape (n_samples, n_features)
+        X : ndarray or CSR matrix of shape (n_samples, n_features)
         weight : ndarray of shape (n_samples,), default=None
             A row of weight two counts as two rows. None: each counts once.
         """
-        low, q1, median, q3, high = _quantiles(X, [0, 0.25, 0.5, 0.75, 1], weight)
+        levels = [0, 0.25, 0.5, 0.75, 1]
+        if issparse(X):
+            low, q1, median, q3, high = _sparse_quantiles(X, levels, weight)
+        else:
+            low, q1, median, q3, high = _quantiles(X, levels, weight)
         spread = q3 - q1
         # A column of mostly one value has no quartiles; a constant one is only centred.
         spread = np.where(spread > 0, spread, (high - low) / 2)
@@ -80,3 +88,14 @@ def _quantiles(X: NDArray[Any], q: list[float], weight: NDArray[Any] | None) -> 
         chosen = np.take_along_axis(X, np.take_along_axis(order, index, axis=0), axis=0)
         return chosen.astype(np.float64)
     return np.quantile(X, q, axis=0, method="inverted_cdf").astype(np.float64)
+
+
+def _sparse_quantiles(X: Any, q: list[float], weight: NDArray[Any] | None) -> NDArray[np.float64]:
+    """The same of a sparse matrix, a few dense columns at a time."""
+    X = X.tocsc()
+    width = max(1, _DENSE // max(1, X.shape[0]))
+    blocks = [
+        _quantiles(X[:, start : start + width].toarray(), q, weight)
+        for start in range(0, X.shape[1], width)
+    ]
+    return np.concatenate(blocks, axis=1)

@@ -1,7 +1,8 @@
 """How many threads a fit works with."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,15 +13,14 @@ _SMALL_STEP = 1e7
 
 
 @contextlib.contextmanager
-def few_threads(module: nn.Module, X: torch.Tensor, batch_size: int) -> Iterator[None]:
+def few_threads(module: nn.Module, example: Any, batch_size: int) -> Iterator[None]:
     """One intra-op thread for small steps, the number that was set for others.
 
     Also what makes a small fit the same to the bit in a worker process, which has one thread.
     """
     n_parameters = sum(p.numel() for p in module.parameters())
-    positions = max(1, X[0].numel() // X.shape[1]) if X.ndim > 2 else 1
     before = torch.get_num_threads()
-    if min(batch_size, len(X)) * n_parameters * positions >= _SMALL_STEP or before == 1:
+    if batch_size * n_parameters * _positions(example) >= _SMALL_STEP or before == 1:
         yield
         return
     torch.set_num_threads(1)
@@ -28,3 +28,10 @@ def few_threads(module: nn.Module, X: torch.Tensor, batch_size: int) -> Iterator
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _positions(example: Any) -> int:
+    """How often a convolution uses its parameters for one row: once for each pixel."""
+    if isinstance(example, Mapping):
+        return max(map(_positions, example.values()))
+    return max(1, example[0].numel() // example.shape[1]) if example.ndim > 2 else 1

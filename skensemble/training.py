@@ -18,7 +18,14 @@ from skorch.utils import get_map_location, to_device
 from torch import nn
 from torch.utils.data import DataLoader
 
-from .batches import BatchIterator, Budgeted, TensorRows, WeightedRows, data_loader
+from .batches import (
+    BatchIterator,
+    Budgeted,
+    DatasetRows,
+    TensorRows,
+    WeightedRows,
+    data_loader,
+)
 from .interrupts import Interrupts
 from .losses import WeightedLoss
 from .modules import materialise, probe, reset_parameters
@@ -189,6 +196,8 @@ class SnapshotNet(NeuralNet):
         if not training:
             if isinstance(dataset, TensorRows):
                 return BatchIterator(dataset, self.batch_size)
+            if isinstance(dataset, DatasetRows):  # (X, y), without the weights
+                dataset = DatasetRows(dataset.X, dataset.y)
             iterator = super().get_iterator(dataset)
             if isinstance(iterator, DataLoader) and iterator.generator is None:
                 # A loader draws a seed even where it shuffles nothing; a callback that predicts
@@ -205,7 +214,7 @@ class SnapshotNet(NeuralNet):
     def _training_iterator(self, dataset: Any, generator: Any) -> tuple[Any, bool]:
         """Shuffled batches, and whether weights come with them."""
         options = self.get_params_for("iterator_train")
-        weighted = isinstance(dataset, TensorRows) and dataset.weight is not None
+        weighted = getattr(dataset, "weight", None) is not None
         if self.iterator_train is not DataLoader:
             if weighted:
                 raise ValueError(
@@ -215,7 +224,7 @@ class SnapshotNet(NeuralNet):
             return super().get_iterator(dataset, training=True), False
         if isinstance(dataset, TensorRows) and not options:
             return BatchIterator(dataset, self.batch_size, generator, weighted), weighted
-        rows = WeightedRows(dataset) if weighted else dataset
+        rows = WeightedRows(dataset) if weighted and isinstance(dataset, TensorRows) else dataset
         return data_loader(rows, self.batch_size, generator, options), weighted
 
     def _take_weight(self, weight: torch.Tensor) -> None:

@@ -1,0 +1,396 @@
+"""Every kind of input gives what the plain array gives, to the bit."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse as sp
+import torch
+from conftest import Mlp
+from sklearn.datasets import load_digits
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neural_network import MLPClassifier
+from skorch.dataset import Dataset as SkorchDataset
+from skorch.helper import SliceDataset, SliceDict
+from torch import nn
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
+
+from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+
+
+def probabilities(X, y, module=None, X_test=None, **parameters):
+    parameters = {"max_epochs": 3, "n_cycles": 2, "random_state": 0, **parameters}
+    model = SnapshotEnsembleClassifier(module, **parameters).fit(X, y)
+    return model.predict_proba(X if X_test is None else X_test)
+
+
+# --------------------------------------------------------------------------- array-likes
+
+
+@pytest.mark.parametrize("module", [None, Mlp])
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda X: X.tolist(),
+        lambda X: pd.DataFrame(X).add_prefix("c"),
+        lambda X: pd.DataFrame(X).add_prefix("c").convert_dtypes(),
+        lambda X: pd.DataFrame(X).add_prefix("c").astype({"c1": "Float64", "c2": "Int64"}),
+        lambda X: pl.DataFrame(X, schema=[f"c{i}" for i in range(X.shape[1])]),
+        torch.from_numpy,
+        lambda X: torch.from_numpy(X).float().requires_grad_(),
+        lambda X: X.astype(np.float16),
+        lambda X: X.astype(">f8"),
+        lambda X: X.astype(np.float32),
+        lambda X: np.asfortranarray(X),
+        lambda X: np.repeat(X, 2, axis=1)[:, ::2],
+        lambda X: X[::-1].copy()[::-1],
+    ],
+    ids=[
+        "list",
+        "pandas",
+        "nullable",
+        "some-nullable",
+        "polars",
+        "tensor",
+        "tensor-grad",
+        "float16",
+        "big-endian",
+        "float32",
+        "fortran",
+        "strided",
+        "reversed",
+    ],
+)
+def test_array_likes_are_arrays(digits, module, convert):
+    X, y = digits  # whole numbers up to 16, exact in every type
+    np.testing.assert_array_equal(probabilities(convert(X), y, module), probabilities(X, y, module))
+
+
+def test_a_read_only_memory_map_is_read(digits, tmp_path):
+    X, y = digits
+    np.save(tmp_path / "X.npy", X.astype(np.float32))
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    np.testing.assert_array_equal(probabilities(mapped, y, Mlp), probabilities(X, y, Mlp))
+
+
+def test_columns_of_strings_are_refused_by_name(digits):
+    X, y = digits
+    frame = pd.DataFrame(X).add_prefix("c").assign(colour="red")
+    with pytest.raises(ValueError, match="colour"):
+        probabilities(frame, y)
+
+
+def test_integers_stay_integers():
+    class Look(nn.Module):
+        def __init__(self, n_outputs):
+            super().__init__()
+            self.table = nn.Embedding(16, n_outputs)
+
+        def forward(self, X):
+            assert X.dtype == torch.int64
+            return self.table(X).mean(dim=1)
+
+    X = np.random.default_rng(0).integers(0, 16, (100, 3), dtype=np.uint8)
+    y = (X > 8).any(axis=1)
+    assert probabilities(X, y, Look).shape == (100, 2)
+    assert probabilities(pd.DataFrame(X).add_prefix("c"), y, Look).shape == (100, 2)
+
+
+# --------------------------------------------------------------------------- labels
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        lambda y: y.astype(bool),
+        lambda y: np.where(y, "good", "bad"),
+        lambda y: np.where(y, "good", "bad").astype(object),
+        lambda y: 2 * y - 1,
+        lambda y: (2 * y - 1).astype(float),
+        lambda y: y + 2**53 - 2,
+        lambda y: y.astype(np.int8),
+        lambda y: pd.Series(np.where(y, "good", "bad"), dtype="category", index=y.size - y),
+        lambda y: pd.Series(np.where(y, "good", "bad"), dtype="string"),
+        lambda y: pd.Series(y, dtype="Int64"),
+        lambda y: pl.Series(np.where(y, "good", "bad")),
+        lambda y: torch.from_numpy(y),
+        lambda y: y.tolist(),
+    ],
+    ids=[
+        "bool",
+        "str",
+        "object",
+        "pm1",
+        "float",
+        "large",
+        "int8",
+        "categorical",
+        "string",
+        "nullable",
+        "polars",
+        "tensor",
+        "list",
+    ],
+)
+def test_labels_of_any_kind(cancer, labels):
+    X, y = cancer
+    parameters = {"max_epochs": 5, "random_state": 0}
+    plain = SnapshotEnsembleClassifier(**parameters).fit(X, y)
+    model = SnapshotEnsembleClassifier(**parameters).fit(X, labels(y))
+    predicted = model.predict(X)
+    flipped = model.classes_[0] in ("good",)
+    expected = plain.predict_proba(X)[:, ::-1] if flipped else plain.predict_proba(X)
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
+    assert predicted.dtype == model.classes_.dtype
+    assert (predicted == np.asarray(labels(y))).mean() > 0.95
+    assert model.score(X, labels(y)) >= MLPClassifier(random_state=0).fit(X, y).score(X, y)
+
+
+# --------------------------------------------------------------------------- sparse
+
+
+@pytest.mark.parametrize("make", [sp.csr_array, sp.csc_matrix, sp.coo_array, sp.dok_array])
+@pytest.mark.parametrize("module", [None, Mlp])
+def test_sparse_matrices_are_arrays(digits, make, module):
+    X, y = digits
+    np.testing.assert_array_equal(probabilities(make(X), y, module), probabilities(X, y, module))
+
+
+def test_sparse_text_is_never_densified_whole(monkeypatch):
+    from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+
+    texts, y = [], []
+    for label, load in enumerate((load_breast_cancer, load_diabetes, load_wine)):
+        words = load().DESCR.split()
+        texts += [" ".join(words[i : i + 12]) for i in range(0, len(words) - 12, 6)]
+        y += [label] * (len(texts) - len(y))
+    X = TfidfVectorizer().fit_transform(texts)
+    limit = X.shape[0] * X.shape[1] // 4
+    monkeypatch.setattr("skensemble.tables._DENSE", limit)
+    monkeypatch.setattr("skensemble.ensemble.CHUNK", 32)
+    monkeypatch.setattr("skensemble.batches._BLOCK_BYTES", 4 * limit)
+    dense = type(X).toarray
+    sizes = []
+
+    def watched(self, *args, **kwargs):
+        sizes.append(self.shape[0] * self.shape[1])
+        return dense(self, *args, **kwargs)
+
+    for kind in (type(X), type(X.tocsc())):
+        monkeypatch.setattr(kind, "toarray", watched)
+    scores = cross_val_score(
+        SnapshotEnsembleClassifier(max_epochs=10, random_state=0), X, np.array(y), cv=3
+    )
+    assert max(sizes) <= limit
+    monkeypatch.undo()
+    theirs = cross_val_score(MLPClassifier(random_state=0, max_iter=500), X, np.array(y), cv=3)
+    assert scores.mean() >= theirs.mean() - 0.02
+
+
+# --------------------------------------------------------------------------- dicts
+
+
+class TwoInputs(nn.Module):
+    def __init__(self, n_outputs=10):
+        super().__init__()
+        self.top = nn.Linear(32, 16)
+        self.bottom = nn.Linear(32, 16)
+        self.output = nn.Linear(32, n_outputs)
+
+    def forward(self, top, bottom):
+        return self.output(torch.relu(torch.cat([self.top(top), self.bottom(bottom)], dim=1)))
+
+
+class OneInput(TwoInputs):
+    def forward(self, X):
+        return super().forward(X[:, :32], X[:, 32:])
+
+
+@pytest.mark.parametrize("make", [dict, SliceDict])
+def test_dicts_of_arrays_reach_modules_by_name(digits, make):
+    X, y = digits
+    halves = make(top=X[:, :32], bottom=pd.DataFrame(X[:, 32:]))
+    weight = np.arange(len(y))
+    expected = SnapshotEnsembleClassifier(OneInput, max_epochs=3, random_state=0)
+    model = SnapshotEnsembleClassifier(TwoInputs, max_epochs=3, random_state=0)
+    np.testing.assert_array_equal(
+        model.fit(halves, y, sample_weight=weight).predict_proba(halves),
+        expected.fit(X, y, sample_weight=weight).predict_proba(X),
+    )
+    with pytest.raises(ValueError, match=r"rows of shape .*'top': \(31,\)"):
+        model.predict({"top": X[:, 1:32], "bottom": X[:, 32:]})
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.fit({"top": X[:10, :32], "bottom": X[:, 32:]}, y)
+    with pytest.raises(ValueError, match="Input top contains NaN"):
+        model.fit({"top": X[:, :32] * np.nan, "bottom": X[:, 32:]}, y)
+    with pytest.raises(ValueError, match="the built-in network takes no dicts"):
+        SnapshotEnsembleClassifier().fit(halves, y)
+
+
+def test_a_grid_over_a_dict(digits):
+    X, y = digits
+    halves = SliceDict(top=X[:, :32], bottom=X[:, 32:])
+    model = SnapshotEnsembleClassifier(TwoInputs, max_epochs=5, random_state=0)
+    search = GridSearchCV(model, {"n_cycles": [1, 3]}, cv=2, error_score="raise").fit(halves, y)
+    one_input = GridSearchCV(
+        model.set_params(module=OneInput), {"n_cycles": [1, 3]}, cv=2, error_score="raise"
+    ).fit(X, y)
+    np.testing.assert_array_equal(
+        search.cv_results_["mean_test_score"], one_input.cv_results_["mean_test_score"]
+    )
+
+
+# --------------------------------------------------------------------------- datasets
+
+
+class Items(Dataset):
+    """Nothing but items: what one writes for files on a disk."""
+
+    def __init__(self, X, y):
+        self.data, self.labels = X, y
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, i):
+        return self.data[i], self.labels[i]
+
+
+class WithTargets(Items):
+    """As torchvision's datasets: the targets apart from the items."""
+
+    @property
+    def targets(self):
+        return list(self.labels)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        SkorchDataset,
+        lambda X, y: TensorDataset(torch.from_numpy(X), torch.from_numpy(y)),
+        Items,
+        WithTargets,
+        lambda X, y: Subset(Items(np.repeat(X, 2, axis=0), y.repeat(2)), range(0, 2 * len(X), 2)),
+        lambda X, y: Subset(
+            WithTargets(np.repeat(X, 2, axis=0), y.repeat(2)), range(0, 2 * len(X), 2)
+        ),
+    ],
+    ids=["skorch", "tensors", "items", "targets", "subset", "subset-targets"],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_datasets_are_arrays(digits, make, weighted):
+    X, y = digits
+    X, y = X[:200], y[:200]
+    weight = np.arange(len(y)) if weighted else None
+    parameters = {"max_epochs": 3, "n_cycles": 2, "random_state": 0}
+    expected = SnapshotEnsembleClassifier(Mlp, **parameters).fit(X, y, sample_weight=weight)
+    model = SnapshotEnsembleClassifier(Mlp, **parameters)
+    dataset = make(X, y)
+    model.fit(dataset, sample_weight=weight)
+    np.testing.assert_array_equal(model.classes_, expected.classes_)
+    np.testing.assert_allclose(model.predict_proba(dataset), expected.predict_proba(X), atol=1e-6)
+    np.testing.assert_array_equal(model.predict_proba(X), expected.predict_proba(X))
+    assert model.partial_fit(dataset, None).n_cycles_ == 3
+
+
+def test_a_dataset_of_dicts_and_labels_of_strings(digits):
+    X, y = digits
+    X, y = X[:200], y[:200]
+    names = np.array(list("abcdefghij"))[y]
+    items = [({"top": x[:32], "bottom": x[32:]}, label) for x, label in zip(X, names, strict=True)]
+    dataset = Items([item[0] for item in items], names)
+    model = SnapshotEnsembleClassifier(TwoInputs, max_epochs=3, n_cycles=2, random_state=0)
+    one = SnapshotEnsembleClassifier(OneInput, max_epochs=3, n_cycles=2, random_state=0)
+    np.testing.assert_array_equal(model.fit(dataset).predict(dataset), one.fit(X, names).predict(X))
+
+
+def test_a_dataset_for_regression_is_scaled_as_an_array(diabetes):
+    X, y = diabetes
+    model = SnapshotEnsembleRegressor(Mlp, max_epochs=3, random_state=0)
+    expected = model.fit(X, y).predict(X)
+    np.testing.assert_allclose(model.fit(Items(X, y)).predict(Items(X, y)), expected, rtol=1e-6)
+
+
+def test_a_loader_takes_options_by_prefix(digits):
+    X, y = digits
+    X, y = X[:200], y[:200]
+    parameters = {"max_epochs": 2, "n_cycles": 2, "random_state": 0}
+    plain = SnapshotEnsembleClassifier(Mlp, **parameters).fit(Items(X, y))
+    worked = SnapshotEnsembleClassifier(Mlp, iterator_train__num_workers=1, **parameters)
+    np.testing.assert_array_equal(worked.fit(Items(X, y)).predict_proba(X), plain.predict_proba(X))
+
+
+def test_slices_of_a_dataset_go_through_a_search(digits):
+    X, y = digits
+    X, y = X[:200], y[:200]
+    dataset = Items(X, y)
+    model = SnapshotEnsembleClassifier(Mlp, max_epochs=3, n_cycles=2, random_state=0)
+    sliced = cross_val_score(
+        model, SliceDataset(dataset), np.asarray(SliceDataset(dataset, idx=1)), cv=2
+    )
+    np.testing.assert_array_equal(sliced, cross_val_score(model, X, y, cv=2))
+
+
+def test_datasets_that_cannot_be_used_say_why(digits):
+    X, y = digits
+
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(zip(X, y, strict=True))
+
+    model = SnapshotEnsembleClassifier(Mlp, max_epochs=1)
+    with pytest.raises(ValueError, match="Got X=Stream, but expected a dataset with a length"):
+        model.fit(Stream())
+    with pytest.raises(ValueError, match="expected its items to be"):
+        model.fit(Items([1.0, 2.0], None).data and TensorDataset(torch.zeros(3, 64)))
+    with pytest.raises(ValueError, match="Got y with 1 class"):
+        model.fit(Items(X, np.zeros(len(X))))
+    with pytest.raises(ValueError, match="takes no dicts and no datasets"):
+        SnapshotEnsembleClassifier().fit(Items(X, y))
+
+
+# --------------------------------------------------------------------------- images
+
+
+def test_images_reach_a_convolution(digits):
+    X, y = load_digits(return_X_y=True)
+    images = X.reshape(-1, 1, 8, 8) / 16
+
+    def convolution():
+        return nn.Sequential(
+            nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(288, 10)
+        )
+
+    model = SnapshotEnsembleClassifier(convolution, max_epochs=30, random_state=0)
+    model.fit(images[:1200], y[:1200])
+    theirs = MLPClassifier(random_state=0, max_iter=300).fit(X[:1200] / 16, y[:1200])
+    assert model.score(images[1200:], y[1200:]) >= theirs.score(X[1200:] / 16, y[1200:])
+    with pytest.raises(ValueError, match=r"rows of shape \(1, 9, 8\), but expected \(1, 8, 8\)"):
+        model.predict(np.zeros((2, 1, 9, 8)))
+
+
+# --------------------------------------------------------------------------- torch's default type
+
+
+@pytest.mark.parametrize("module", [None, Mlp, lambda: nn.Linear(64, 10)])
+def test_torchs_default_type_may_be_float64(digits, module):
+    X, y = digits
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        wide = probabilities(X, y, module)
+        regressor = SnapshotEnsembleRegressor(None if module is None else nn.Linear(64, 1))
+        regressor.set_params(max_epochs=1).fit(X, y).predict(X)
+    finally:
+        torch.set_default_dtype(before)
+    np.testing.assert_allclose(wide.sum(axis=1), 1)
+    if module is None:  # whose own type is float32 all the same
+        np.testing.assert_array_equal(wide, probabilities(X, y, module))
+
+
+def test_a_module_of_another_type_gets_that(digits):
+    X, y = digits
+    assert probabilities(X, y, nn.Linear(64, 10).double()).shape == (600, 10)
+    assert probabilities(X, y, nn.Linear(64, 10).to(torch.bfloat16)).shape == (600, 10)
