@@ -330,6 +330,8 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
                     "Got sample_weight with zeros alone, but expected at least one above zero "
                     "(Invalid weights: all weights are zero)."
                 )
+            if _all_equal(sample_weight):  # no other bits than without, whatever their value
+                sample_weight = None
         y = self._encode_y(y, sample_weight, go_on=go_on, classes=classes)
         loss_weight = _of_mean_one(self._weigh_classes(y, sample_weight))
         return Examples(source, y, sample_weight, loss_weight)
@@ -628,6 +630,10 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
 
 def _of_mean_one(weight: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
     """Weights scaled to mean 1; None where they are all equal, which changes no bit."""
-    if weight is None or (weight == weight[0]).all():
+    if weight is None or _all_equal(weight):
         return None
     return weight * (_num_samples(weight) / weight.sum())
+
+
+def _all_equal(weight: NDArray[np.float64]) -> bool:
+    return bool((weight == weight[0]).all())

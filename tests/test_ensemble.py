@@ -415,7 +415,7 @@ def test_weights_of_one_change_no_bit(iris, rows):
     order = np.random.default_rng(0).permutation(150)[:rows]
     model = SnapshotEnsembleClassifier(max_epochs=5, random_state=0)
     plain = model.fit(X[order], y[order]).predict_proba(X)
-    for value in (1.0, 3.0):
+    for value in (1.0, 3.0, 1 / 49):  # AdaBoost's sum to 1
         weighted = model.fit(X[order], y[order], sample_weight=np.full(rows, value))
         np.testing.assert_array_equal(weighted.predict_proba(X), plain)
 
