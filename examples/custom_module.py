@@ -1,0 +1,101 @@
+"""
+A module of your own: a convolutional network on images
+=======================================================
+
+Any ``nn.Module`` class that returns one raw score a class can be trained. Here it is a small
+convolutional network on the images of the handwritten digits, an array of shape
+``(n_samples, channels, height, width)``. One network and an ensemble of the same budget are
+compared, and a snapshot is loaded into a fresh module.
+"""
+
+# %%
+# The module
+# ----------
+# It takes raw images and returns raw scores: no softmax at its end. ``n_inputs`` (for images, the
+# number of channels) and ``n_outputs`` (the number of classes) are filled in from the data, and
+# any other parameter is set by its name after ``module__``.
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
+from torch import nn
+
+from skensemble import SnapshotEnsembleClassifier
+
+
+class ConvNet(nn.Module):
+    """Two convolutions, each followed by pooling, and a linear layer."""
+
+    def __init__(self, n_inputs, n_outputs, n_channels=8):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(n_inputs, n_channels, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(n_channels, 2 * n_channels, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+        self.scores = nn.Linear(2 * n_channels * 2 * 2, n_outputs)
+
+    def forward(self, images):
+        return self.scores(self.features(images).flatten(start_dim=1))
+
+
+# %%
+# The images
+# ----------
+# A module of your own sees X as it is, so the pixels are scaled to [0, 1] here. Images are passed
+# as they are, too: there is no need to flatten them.
+
+X, y = load_digits(return_X_y=True)
+images = (X / 16).astype(np.float32).reshape(-1, 1, 8, 8)
+images_train, images_test, y_train, y_test = train_test_split(
+    images, y, test_size=0.5, stratify=y, random_state=0
+)
+print(f"Training images: {images_train.shape}, {len(np.unique(y))} classes")
+
+# %%
+# One network and an ensemble, with the same budget
+# -------------------------------------------------
+# Both take the same number of optimizer steps. Three seeds give an idea of the noise: the first
+# weights and the order of the batches differ between them, the split does not.
+
+PARAMETERS = {"max_epochs": 30, "batch_size": 64, "lr": 0.01, "module__n_channels": 16}
+
+print("\nTest half, a line for each seed")
+print(f"{'':<7}{'one network':^22}{'5 snapshots':^22}")
+print("seed " + 2 * f"{'error, %':>12}{'log-loss':>10}")
+for seed in range(3):
+    network = SnapshotEnsembleClassifier(ConvNet, n_cycles=1, random_state=seed, **PARAMETERS)
+    ensemble = SnapshotEnsembleClassifier(ConvNet, n_cycles=5, random_state=seed, **PARAMETERS)
+    line = f"{seed:<5d}"
+    for model in (network, ensemble):
+        probabilities = model.fit(images_train, y_train).predict_proba(images_test)
+        error = np.mean(probabilities.argmax(axis=1) != y_test)
+        line += f"{100 * error:12.2f}{log_loss(y_test, probabilities):10.3f}"
+    print(line)
+
+# %%
+# A snapshot in a fresh module
+# ----------------------------
+# A snapshot is an ordinary state dict: parameters and buffers by name. Loaded into a new module,
+# it predicts without this package, and ``torch.save`` writes it to a file. ``predict_members``
+# tells what each of the snapshots says.
+
+fresh = ConvNet(n_inputs=1, n_outputs=10, n_channels=16)
+fresh.load_state_dict(ensemble.snapshots_[-1])
+fresh.eval()
+with torch.no_grad():
+    by_hand = torch.softmax(fresh(torch.from_numpy(images_test)), dim=1).numpy()
+difference = np.abs(by_hand - ensemble.predict_members(images_test)[-1]).max()
+print(f"\nLargest difference between the fresh module and the last member: {difference:.0e}")
+print(f"Parameters of one snapshot: {sum(p.numel() for p in fresh.parameters()):,}")
+
+# %%
+# The ensemble is the mean of what such modules say.
+
+mean = np.average(ensemble.predict_members(images_test), axis=0, weights=ensemble.member_weights_)
+print(f"predict_proba is their mean: {np.allclose(mean, ensemble.predict_proba(images_test))}")
