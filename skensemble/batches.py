@@ -48,7 +48,7 @@ class TensorRows(SkorchDataset):
         super().__init__(X, y)
         self.weight = weight
 
-    def __getitem__(self, index: Any) -> tuple[torch.Tensor, ...]:
+    def __getitem__(self, index: Any) -> tuple[Any, ...]:
         return self.X[index], self.y[index]
 
 
@@ -180,14 +180,21 @@ def _n_bytes(rows: Any) -> int:
     return sum(tensor.nbytes for tensor in rows.values())
 
 
+class Budget:
+    """Steps that a run may still take, whatever iterators hand out its batches."""
+
+    def __init__(self, n_steps: int):
+        self.left = n_steps
+
+
 class Budgeted:
     """Hands on the batches of an iterator, no more in all passes than the budget allows.
 
     Parameters
     ----------
     iterator : iterable with a length
-    n_steps : int
-        Batches that are handed out before every further pass is empty.
+    budget : Budget
+        Once it is spent, every further pass is empty.
     take_weight : callable, default=None
         Is given the last item of each batch, its weights, just before the rest is handed out.
     """
@@ -195,19 +202,19 @@ class Budgeted:
     def __init__(
         self,
         iterator: Any,
-        n_steps: int,
+        budget: Budget,
         take_weight: Callable[[torch.Tensor], None] | None = None,
     ):
-        self.iterator, self.left, self.take_weight = iterator, n_steps, take_weight
+        self.iterator, self.budget, self.take_weight = iterator, budget, take_weight
 
     def __len__(self) -> int:
         return len(self.iterator)
 
     def __iter__(self) -> Iterator[Any]:
         for batch in self.iterator:
-            if self.left == 0:
+            if self.budget.left == 0:
                 return
-            self.left -= 1
+            self.budget.left -= 1
             if self.take_weight is not None:
                 *batch, weight = batch
                 self.take_weight(weight)

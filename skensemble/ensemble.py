@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,7 +18,6 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError, Str
 from sklearn.utils.validation import (
     _check_sample_weight,
     _check_y,
-    _num_samples,
     check_is_fitted,
 )
 from skorch import NeuralNet
@@ -37,22 +37,20 @@ from .modules import (
     constructor_of,
     data_arguments,
     float_type,
-    probe,
     takes,
 )
 from .networks import TableNetwork
 from .parameters import (
     KeywordParameters,
     check_keywords,
-    check_schedule_options,
     net_arguments,
 )
 from .progress import Progress
 from .runs import Run
-from .snapshots import Snapshots
+from .snapshots import Snapshots, uncompiled
 from .tables import TableScaler
 from .threads import few_threads
-from .training import SnapshotNet, new_net
+from .training import SnapshotNet, copied, new_net
 
 #: Rows on which a module is tried out before training, and each snapshot when it is taken.
 EXAMPLE = 8
@@ -137,8 +135,7 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
-        for name, value in kwargs.items():
-            setattr(self, name, value)
+        self._kwargs = kwargs
 
     # ---------------------------------------------------------------- what a child fills in
 
@@ -156,7 +153,31 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
     _row_shape_: Any
     _scaler_: TableScaler | None
     _dtype_: torch.dtype
+    _is_small_: bool
     _n_steps_: int
+    _made_of_: dict[str, Any]
+    _top_lr_: float
+
+    _fitted_names = frozenset(
+        {
+            "n_features_in_",
+            "feature_names_in_",
+            "net_",
+            "n_iter_",
+            "n_cycles_",
+            "member_weights_",
+            "_snapshots_",
+            "_members_",
+            "_generators_",
+            "_row_shape_",
+            "_scaler_",
+            "_dtype_",
+            "_is_small_",
+            "_n_steps_",
+            "_made_of_",
+            "_top_lr_",
+        }
+    )
 
     # -------------------------------------------------------------------- hooks of a child
 
@@ -232,14 +253,22 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
     ) -> Self:
         """From X and y to fitted members; all of it on a draft that replaces self at the end."""
         draft = self._draft(keep_fitted=go_on)
+        if go_on:
+            draft._check_unchanged()
         draft._check_parameters()
         data = draft._read(X, y, sample_weight, go_on=go_on, classes=classes)
         device = torch.device(self.device or "cpu")
-        with Interrupts() as interrupts, private_generators(device) as generators:
+        seed = 0 if go_on else seed_of(self.random_state)
+        with (
+            Interrupts() as interrupts,
+            private_generators(device) as generators,
+            torch.inference_mode(False),  # a user may fit within one of torch's modes
+            torch.enable_grad(),
+        ):
             if go_on:
                 generators.restore(self._generators_)
             else:
-                generators.seed(seed_of(self.random_state))
+                generators.seed(seed)
                 draft._learn_columns(data)
             net, rows = draft._prepare(data, go_on=go_on)
             example = to_device(rows.X[:EXAMPLE], net.device)
@@ -247,13 +276,12 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
                 run = draft._plan(
                     net, rows, example, generators.batches, interrupts, go_on, one_cycle
                 )
-                states = run.train(net, rows)
+                states = run.train(net, rows, redraw=go_on and self.restart == "cold")
                 draft._n_steps_ = max(0, draft._n_steps_ + run.recorder.step)
-            interrupts.deferred = True
             draft._commit(net, states, generators.state(), go_on=go_on)
             self.__dict__ = draft.__dict__
-        for message in run.messages:
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        for message in run.messages():
+            warnings.warn(message, RuntimeWarning, stacklevel=4 if one_cycle else 3)
         return self
 
     def _draft(self, keep_fitted: bool) -> Self:
@@ -262,7 +290,7 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
         draft.__dict__ = {
             name: value
             for name, value in vars(self).items()
-            if keep_fitted or not name.endswith("_")
+            if keep_fitted or name not in self._fitted_names
         }
         return draft
 
@@ -276,13 +304,11 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
                 f"Got net={self.net!r}, but expected a subclass of skorch.NeuralNet."
             )
         check_keywords(self._keywords(), self._get_param_names(), self._keyword_takers())
-        check_schedule_options(
-            self._by_prefix("schedule"),
-            lr=self._highest_lr(),
-            named_shape=isinstance(self.schedule, str),
-        )
-        if self.restart == "cold" and isinstance(self.module, nn.Module):
-            check_can_reset(self.module)
+        self._check_schedule()
+        if self.restart == "cold":
+            for part in (self.module, *self._by_prefix("module").values()):
+                if isinstance(part, nn.Module):
+                    check_can_reset(part)
         try:
             torch.device(self.device or "cpu")
         except RuntimeError as error:
@@ -297,7 +323,7 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
         net = self._net_class if self.net is None else self.net
         optimizer = takes(self.optimizer)
         return {
-            "module": takes(constructor_of(TableNetwork if self.module is None else self.module)),
+            "module": takes(constructor_of(self._module())),
             "optimizer": None if optimizer is None else {*optimizer, "param_groups"},
             "criterion": takes(constructor_of(criterion)),
             "iterator_train": takes(DataLoader),
@@ -306,8 +332,38 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
             "net": net_arguments(net) if self.net is None else None,
         }
 
-    def _highest_lr(self) -> float:
-        return float(self._by_prefix("optimizer").get("lr", self.lr))
+    def _check_schedule(self) -> None:
+        options = self._by_prefix("schedule")
+        burn_in = options.pop("burn_in_epochs", 0)
+        if not isinstance(burn_in, Real) or not 0 <= float(burn_in) < np.inf:
+            raise InvalidParameterError(
+                f"Got schedule__burn_in_epochs={burn_in!r}, but expected a number of at least 0."
+            )
+        schedules.check_options(self.schedule, lr=self._highest_lr(), **options)
+
+    def _highest_lr(self) -> Any:
+        return self._by_prefix("optimizer").get("lr", self.lr)
+
+    def _made_of(self) -> dict[str, Any]:
+        """The parameters that a net is made of, which cannot change while it goes on."""
+        names = ["module", "optimizer", "criterion", "net"]
+        names += [
+            name
+            for name in self._keywords()
+            if name.split("__")[0] in ("module", "optimizer", "criterion", "net")
+            and name != "optimizer__lr"
+        ]
+        return {name: getattr(self, name) for name in names}
+
+    def _check_unchanged(self) -> None:
+        """Refuse to go on with a net that the parameters of now would not make."""
+        now, then = self._made_of(), self._made_of_
+        for name in sorted({*now, *then}):
+            if not _is_same(now.get(name), then.get(name)):
+                raise ValueError(
+                    f"Got {name}={now.get(name)!r} for an ensemble that goes on, but expected "
+                    f"{then.get(name)!r} as at its first fit; fit it anew with warm_start=False."
+                )
 
     def _read(self, X: Any, y: Any, sample_weight: Any, *, go_on: bool, classes: Any) -> Examples:
         """Validated input; the number and names of features are learned or compared."""
@@ -370,22 +426,18 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
 
     def _learn_columns(self, data: Examples) -> None:
         """What the network gets to see of X: a module of the user's sees it as it is."""
-        self._scaler_ = None
-        if self.module is not None:
-            self._dtype_ = float_type(self.module)
-            return
-        self._dtype_ = torch.float32
         n_samples = data.X.n_samples
+        one_batch = self._batch_size(n_samples) >= n_samples
+        self._is_small_ = self.module is None and n_samples <= SMALL and one_batch
+        if self.module is not None:
+            self._scaler_, self._dtype_ = None, float_type(self.module)
+            return
+        has_float64 = torch.device(self.device or "cpu").type != "mps"
+        self._dtype_ = torch.float64 if self._is_small_ and has_float64 else torch.float32
         weight = data.sample_weight
-        if n_samples <= SMALL and self._batch_size(n_samples) >= n_samples:
-            if torch.device(self.device or "cpu").type != "mps":  # which has no float64
-                self._dtype_ = torch.float64
-            # One way to take quantiles, weighted or not: no two roundings.
-            weight = np.ones(n_samples) if weight is None else weight
+        if self._is_small_ and weight is None:
+            weight = np.ones(n_samples)  # one way to take quantiles: no two roundings
         self._scaler_ = TableScaler().fit(data.X.X, weight)
-
-    def _is_small(self) -> bool:
-        return self.module is None and self._dtype_ == torch.float64
 
     def _tensor(self, X: NDArray[Any]) -> torch.Tensor:
         """Rows as the module takes them."""
@@ -404,7 +456,7 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
             net.batch_size = batch_size
         else:
             net = self._new_net(example, batch_size, self._max_epochs(len(X)))
-        output = self._try_out(net.module_, to_device(example, net.device))
+        output = self._try_out(net, to_device(example, net.device))
         self._check_output(output, min(EXAMPLE, len(X)))
         y = self._target_tensor(data.y, output)
         weight = None
@@ -435,13 +487,13 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
 
     def _net_arguments(self) -> dict[str, Any]:
         """Module and keywords as skorch's net takes them."""
-        keywords = self._keywords()
+        # Copied with one memo: instances among the arguments are trained, and may be shared.
+        keywords, module = copy.deepcopy((self._keywords(), self._module()))
         arguments = {
             name.removeprefix("net__"): value
             for name, value in keywords.items()
             if not name.startswith("schedule__")
         }
-        module = TableNetwork if self.module is None else copy.deepcopy(self.module)
         given = set(self._by_prefix("module"))
         sizes: dict[str, Any] = {"n_outputs": self._n_outputs()}
         if isinstance(self._row_shape_, tuple) and self._row_shape_:
@@ -450,34 +502,38 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
             sizes["dtype"] = self._dtype_
         for name, size in data_arguments(module, given, sizes).items():
             arguments[f"module__{name}"] = size
-        if self._is_small():
+        if self._is_small_:
             arguments["module__dropout"] = 0.0
         return {"module": module, **arguments}
 
     def _carried_on(self) -> SnapshotNet:
-        """A copy of the fitted net, at the learning rate of now."""
+        """A copy of the fitted net, at the learning rate of now, with the callbacks as they are."""
         net = copy.deepcopy(self.net_)
-        # As at first, the user's callbacks are shallow copies: what they note she can see.
-        net.callbacks_ = [(name, copy.copy(callback)) for name, callback in self.net_.callbacks_]
-        if self.lr != net.lr:
+        callbacks = copied([callback for _, callback in self.net_.callbacks_])
+        names = [name for name, _ in self.net_.callbacks_]
+        net.callbacks_ = list(zip(names, callbacks, strict=True))
+        ratio = self._highest_lr() / self._top_lr_
+        if ratio != 1:
             for name in net._optimizers:
                 for group in getattr(net, name + "_").param_groups:
-                    group["initial_lr"] *= self.lr / net.lr
-            net.lr = self.lr
+                    group["initial_lr"] *= ratio
         return net
 
-    def _try_out(self, module: nn.Module, example: Any) -> torch.Tensor:
+    def _try_out(self, net: SnapshotNet, example: Any) -> torch.Tensor:
         """Output for a few rows; what the module says of them is said with their shape."""
         try:
-            return probe(module, example)
+            return net.probe(example)
         except Exception as error:
             raise ValueError(
                 f"Got module={self._module_name()}, but expected one that takes "
                 f"{inputs.described(example)}: {error}"
             ) from error
 
+    def _module(self) -> Any:
+        return TableNetwork if self.module is None else self.module
+
     def _module_name(self) -> str:
-        made = constructor_of(TableNetwork if self.module is None else self.module)
+        made = constructor_of(self._module())
         return getattr(made, "__name__", repr(made))
 
     def _batch_size(self, n_samples: int) -> int:
@@ -500,6 +556,10 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
     ) -> Run:
         """How many steps, in which cycles, at which rates."""
         steps_per_epoch = len(net.get_iterator(rows, training=True))
+        if steps_per_epoch == 0:
+            raise ValueError(
+                f"Got an iterator with no batch for {len(rows)} rows, but expected one at least."
+            )
         n_steps = self._max_epochs(len(rows)) * steps_per_epoch
         n_cycles, burn_in = self.n_cycles, 0
         if one_cycle:
@@ -536,12 +596,13 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
 
     def _burn_in_steps(self, steps_per_epoch: int, n_steps: int) -> int:
         epochs = self._by_prefix("schedule").get("burn_in_epochs", 0)
-        if round(epochs * steps_per_epoch) >= n_steps:
+        burn_in = round(epochs * steps_per_epoch)
+        if burn_in >= n_steps:
             raise ValueError(
-                f"Got schedule__burn_in_epochs={epochs!r}, but expected fewer than the "
-                f"{n_steps // steps_per_epoch} epochs of the budget."
+                f"Got schedule__burn_in_epochs={epochs!r}, which are {burn_in} steps, but expected "
+                f"fewer than the {n_steps} of the budget."
             )
-        return round(epochs * steps_per_epoch)
+        return burn_in
 
     def _at_most(self, n_cycles: int, n_steps: int) -> int:
         if n_cycles <= n_steps:
@@ -565,6 +626,8 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
         self.n_cycles_ = len(self._snapshots_)
         self.member_weights_ = cycle_weights(self.members, self.n_cycles_)
         self._members_ = self.members
+        self._top_lr_ = self._highest_lr()
+        self._made_of_ = self._made_of()
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether there are snapshots to predict with."""
@@ -580,7 +643,8 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
         """Copies of the parameters and buffers of each cycle; each loads into a fresh module."""
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"{type(self).__name__} has no snapshots_ before fit.")
-        return self._snapshots_[:]
+        kept = uncompiled(self.net_.module_).state_dict()
+        return [{k: v for k, v in s.items() if k in kept} for s in self._snapshots_[:]]
 
     # ----------------------------------------------------------------------- predicting
 
@@ -594,7 +658,7 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
         device = torch.device(self.net_.device or "cpu")
         states = self._snapshots_.to(device).views(members)
         chunks = (to_device(chunk, device) for chunk in source.chunks(self._tensor, size))
-        for outputs in member_outputs(self.net_.module_, states, chunks):
+        for outputs in member_outputs(self.net_, states, chunks):
             yield self._member_values(outputs)
 
     def _combined(self, X: Any, weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -632,8 +696,19 @@ def _of_mean_one(weight: NDArray[np.float64] | None) -> NDArray[np.float64] | No
     """Weights scaled to mean 1; None where they are all equal, which changes no bit."""
     if weight is None or _all_equal(weight):
         return None
-    return weight * (_num_samples(weight) / weight.sum())
+    weight = weight / weight.max()  # first, lest the sum overflow
+    return weight * (len(weight) / weight.sum())
 
 
 def _all_equal(weight: NDArray[np.float64]) -> bool:
     return bool((weight == weight[0]).all())
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two parameters are one object or equal; what cannot be compared by value is not."""
+    if one is other:
+        return True
+    try:
+        return type(one) is type(other) and bool(one == other)
+    except (TypeError, ValueError):  # an array has no single truth value
+        return joblib.hash(one) == joblib.hash(other)

@@ -156,6 +156,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
     _net_class = ClassifierNet
+    _fitted_names = BaseSnapshotEnsemble._fitted_names | {"classes_"}
     classes_: NDArray[Any]
 
     def __init__(
@@ -344,6 +345,11 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         check_classification_targets(y)
         labels = np.unique(y)
         known = self.classes_ if go_on else labels if classes is None else np.unique(classes)
+        if go_on and classes is not None and not np.array_equal(known, np.unique(classes)):
+            raise ValueError(
+                f"Got classes={np.unique(classes).tolist()}, but expected those of the first call: "
+                f"{known.tolist()}."
+            )
         strange = np.setdiff1d(labels, known)
         if len(strange):
             raise ValueError(
@@ -363,11 +369,20 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     def _weigh_classes(self, y: NDArray[Any], weight: Any) -> Any:
         if self.class_weight is None:
             return weight
-        labels = self.classes_[y]
-        present = np.unique(labels)
-        by_class = compute_class_weight(self.class_weight, classes=present, y=labels)
-        class_weight = by_class[np.searchsorted(present, labels)]
-        return class_weight if weight is None else weight * class_weight
+        if self.class_weight == "balanced":
+            # As scikit-learn's, but a row of weight two counts as two.
+            mass = np.bincount(y, weights=weight, minlength=len(self.classes_))
+            by_class = mass.sum() / (np.count_nonzero(mass) * np.where(mass > 0, mass, 1))
+        else:
+            by_class = compute_class_weight(
+                self.class_weight, classes=self.classes_, y=self.classes_
+            )
+        if (by_class < 0).any() or not by_class[y].any():
+            raise ValueError(
+                f"Got class_weight={self.class_weight!r}, but expected weights of at least 0, not "
+                "all of them 0."
+            )
+        return by_class[y] if weight is None else weight * by_class[y]
 
     def _default_criterion(self) -> type[nn.Module]:
         return nn.CrossEntropyLoss
@@ -506,6 +521,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     """
 
     _net_class = RegressorNet
+    _fitted_names = BaseSnapshotEnsemble._fitted_names | {"_y_center_", "_y_scale_"}
     _y_center_: NDArray[np.float64]
     _y_scale_: NDArray[np.float64]
 
@@ -637,15 +653,19 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     def _learn_target_scale(self, y: NDArray[Any], sample_weight: Any) -> None:
         """Mean 0 and variance 1, where the loss scales with y; other losses see y as it is."""
         self._y_center_, self._y_scale_ = np.zeros(y.shape[1]), np.ones(y.shape[1])
-        if self.criterion not in (None, nn.MSELoss, nn.L1Loss) and not isinstance(
-            self.criterion, nn.MSELoss | nn.L1Loss
-        ):
+        criterion = getattr(self.criterion, "func", self.criterion)  # of a functools.partial
+        if isinstance(criterion, nn.Module):
+            criterion = type(criterion)
+        if criterion not in (None, nn.MSELoss, nn.L1Loss):
             return
-        self._y_center_ = np.average(y, axis=0, weights=sample_weight)
-        deviation = np.sqrt(np.average((y - self._y_center_) ** 2, axis=0, weights=sample_weight))
+        largest = np.abs(y).max(axis=0)
+        unit = np.where(largest > 0, largest, 1.0)  # against overflow of squares
+        center = np.average(y / unit, axis=0, weights=sample_weight)
+        variance = np.average((y / unit - center) ** 2, axis=0, weights=sample_weight)
         # Against rounding: a constant target is only centred.
-        tiny = 10 * np.finfo(np.float64).eps * np.abs(self._y_center_)
-        self._y_scale_ = np.where(deviation > tiny, deviation, 1.0)
+        varies = np.sqrt(variance) > 10 * np.finfo(np.float64).eps
+        self._y_center_ = center * unit
+        self._y_scale_ = np.where(varies, np.sqrt(variance) * unit, 1.0)
 
     def _default_criterion(self) -> type[nn.Module]:
         return nn.MSELoss

@@ -52,6 +52,7 @@ class Generators:
     def seed(self, seed: int) -> None:
         """Begin: torch's own generators at `seed`, the batches' at another derived from it."""
         torch.default_generator.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # for a module that draws its start from numpy
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(seed)
         derived = np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)
@@ -62,6 +63,7 @@ class Generators:
         state = {
             "cpu": torch.default_generator.get_state().numpy().copy(),
             "batches": self.batches.get_state().numpy().copy(),
+            "numpy": np.random.get_state(),
         }
         if self.device.type != "cpu":
             module = torch.get_device_module(self.device)
@@ -72,6 +74,7 @@ class Generators:
         """Go on where :meth:`state` was taken."""
         torch.default_generator.set_state(torch.from_numpy(state["cpu"].copy()))
         self.batches.set_state(torch.from_numpy(state["batches"].copy()))
+        np.random.set_state(state["numpy"])
         if self.device.type != "cpu" and "device" in state:
             module = torch.get_device_module(self.device)
             module.set_rng_state(torch.from_numpy(state["device"].copy()))
@@ -93,4 +96,8 @@ def forked(device: torch.device | None) -> Iterator[None]:
 def private_generators(device: torch.device) -> Iterator[Generators]:
     """Generators for one fit at a time; the global ones are as before on leaving."""
     with _turn, forked(device):
-        yield Generators(device)
+        state = np.random.get_state()
+        try:
+            yield Generators(device)
+        finally:
+            np.random.set_state(state)

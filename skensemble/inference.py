@@ -8,22 +8,20 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from .modules import forward
 from .snapshots import State, uncompiled
 
 #: Rows that every member predicts before the next ones are fetched; they stay in the cache.
 CHUNK = 2048
 
 
-def member_outputs(
-    module: nn.Module, states: list[State], batches: Iterable[Any]
-) -> Iterator[torch.Tensor]:
+def member_outputs(net: Any, states: list[State], batches: Iterable[Any]) -> Iterator[torch.Tensor]:
     """Outputs of every member for one batch after the other.
 
     Parameters
     ----------
-    module : nn.Module
-        A network of the members' kind. Its own parameters are not used, and it is not touched.
+    net : SnapshotNet
+        A net whose module is of the members' kind. Its parameters are not used, and it is not
+        touched.
     states : list of dict
         Parameters and buffers of each member.
     batches : iterable of Tensor
@@ -32,31 +30,33 @@ def member_outputs(
     ------
     outputs : Tensor of shape (members, batch, ...)
     """
-    skeleton = _skeleton(uncompiled(module))
+    call = _stateless(net)
     with torch.inference_mode():
         for X in batches:
-            yield torch.stack([skeleton(state, X) for state in states])
+            yield torch.stack([call(state, X) for state in states])
 
 
-class _Stateless(nn.Module):
-    """A module whose forward is ours, so that ``functional_call`` serves any kind of input."""
+class _Shell(nn.Module):
+    """A module whose forward is the net's inference, so that ``functional_call`` serves it."""
 
-    def __init__(self, module: nn.Module):
+    def __init__(self, net: Any, module: nn.Module):
         super().__init__()
         self.module = module
+        self.net = net.standing_in(module)
 
     def forward(self, X: Any) -> torch.Tensor:
-        return forward(self.module, X)
+        return self.net.scores(X)
 
 
-def _skeleton(module: nn.Module) -> Any:
-    """The module in eval mode as a function of a state and a batch.
+def _stateless(net: Any) -> Any:
+    """The net in eval mode as a function of a state and a batch.
 
     ``functional_call`` swaps tensors in and out of the module, so each call works on a copy of
     its own, which shares the tensors: two threads may predict at once.
     """
+    module = uncompiled(net.module_)
     tensors = [*module.parameters(), *module.buffers()]
-    shell = _Stateless(copy.deepcopy(module, {id(t): t for t in tensors})).eval()
+    shell = _Shell(net, copy.deepcopy(module, {id(t): t for t in tensors})).eval()
 
     def call(state: State, X: Any) -> torch.Tensor:
         named = {f"module.{name}": value for name, value in state.items()}

@@ -12,7 +12,7 @@ class WeightedLoss(nn.Module):
     Parameters
     ----------
     criterion : nn.Module
-        A criterion with an attribute ``reduction``, which becomes ``"none"``.
+        A criterion that heeds its attribute ``reduction``.
 
     Attributes
     ----------
@@ -22,23 +22,52 @@ class WeightedLoss(nn.Module):
     Raises
     ------
     ValueError
-        If the criterion has no ``reduction``.
+        If the criterion has no ``reduction``, or does not heed it.
     """
 
     def __init__(self, criterion: nn.Module):
         super().__init__()
         if not hasattr(criterion, "reduction"):
-            raise ValueError(
-                f"Got weights with criterion={type(criterion).__name__}, but expected a criterion "
-                "with reduction='none', so that the loss of each row can be weighted."
-            )
-        self.reduction = str(criterion.reduction)
+            raise ValueError(_needs_rows(criterion))
         self.criterion = criterion
-        criterion.__dict__["reduction"] = "none"
+        self.reduction = str(criterion.reduction)
         self.weight: torch.Tensor | None = None
+        self._is_due = False
+
+    def take_weight(self, weight: torch.Tensor | None) -> None:
+        """Weights of the next batch, or None after the last.
+
+        Raises
+        ------
+        ValueError
+            If the weights before were not used: a net's own ``get_loss`` passed them over.
+        """
+        if self._is_due:
+            raise ValueError(
+                "Got weights with a net whose get_loss makes no use of criterion_, but expected "
+                "one that calls it: only there the loss of each row is weighted."
+            )
+        self.weight, self._is_due = weight, weight is not None
+
+    def let_go(self) -> None:
+        """Forget the weights of the last batch, used or not."""
+        self.weight, self._is_due = None, False
 
     def forward(self, y_pred: Any, y_true: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.weight is None:
+            self.criterion.__dict__["reduction"] = self.reduction
+            return self.criterion(y_pred, y_true)
+        self._is_due = False
+        self.criterion.__dict__["reduction"] = "none"
         loss = self.criterion(y_pred, y_true)
-        if self.training and self.weight is not None:
-            loss = loss * self.weight.reshape(-1, *[1] * (loss.ndim - 1))
+        if loss.ndim == 0 or len(loss) != len(self.weight):
+            raise ValueError(_needs_rows(self.criterion))
+        loss = loss * self.weight.reshape(-1, *[1] * (loss.ndim - 1))
         return loss.sum() if self.reduction == "sum" else loss.mean()
+
+
+def _needs_rows(criterion: nn.Module) -> str:
+    return (
+        f"Got weights with criterion={type(criterion).__name__}, but expected a criterion that "
+        "heeds reduction='none', so that the loss of each row can be weighted."
+    )

@@ -2,13 +2,11 @@
 
 import contextlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
-
-from .generators import forked
 
 
 def constructor_of(module: Any) -> Any:
@@ -48,18 +46,15 @@ def float_type(module: Any) -> torch.dtype:
     return torch.get_default_dtype()
 
 
-def forward(module: nn.Module, X: Any) -> torch.Tensor:
-    """A module's scores; the first output where there are several."""
-    out = module(**X) if isinstance(X, Mapping) else module(X)
+def first_output(out: Any) -> Any:
+    """A module's scores; the first output where there are several, as in skorch."""
     return out[0] if isinstance(out, tuple) else out
 
 
-def materialise(module: nn.Module, X: Any) -> None:
-    """Give lazy layers their shape by one forward pass, if there are any."""
+def is_lazy(module: nn.Module) -> bool:
+    """Whether there are layers whose shape the first forward pass decides."""
     lazy = (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)
-    if any(isinstance(t, lazy) for t in [*module.parameters(), *module.buffers()]):
-        with torch.no_grad(), evaluating(module):
-            forward(module, X)
+    return any(isinstance(t, lazy) for t in [*module.parameters(), *module.buffers()])
 
 
 @contextlib.contextmanager
@@ -72,13 +67,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes.items():
             part.training = mode
-
-
-def probe(module: nn.Module, X: Any) -> torch.Tensor:
-    """Scores of a few rows, as in prediction; buffers and generators are left as found."""
-    device = next((t.device for t in [*module.parameters(), *module.buffers()]), None)
-    with torch.no_grad(), evaluating(module), forked(device):
-        return forward(module, X)
 
 
 def check_scores(scores: Any, name: str, n_samples: int, n_classes: int) -> None:
@@ -133,7 +121,13 @@ def reset_parameters(module: nn.Module) -> None:
 
 
 def check_can_reset(module: nn.Module) -> None:
-    """Refuse a module that cannot draw new parameters."""
+    """Refuse a module that cannot draw new parameters.
+
+    Raises
+    ------
+    ValueError
+        With the part that has parameters but no ``reset_parameters``.
+    """
     for name, part in module.named_modules():
         has_own = next(part.parameters(recurse=False), None) is not None
         if has_own and not callable(getattr(part, "reset_parameters", None)):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-class TableNetwork(nn.Sequential):
+class TableNetwork(nn.Module):
     """A multi-layer perceptron for centred and scaled columns.
 
     Parameters
@@ -42,8 +42,13 @@ class TableNetwork(nn.Sequential):
         dropout: float = 0.1,
         dtype: torch.dtype = torch.float32,
     ):
+        super().__init__()
         layers: list[nn.Module] = []
         for n_units in hidden:
             layers += [nn.Linear(n_inputs, n_units, dtype=dtype), nn.Mish(), nn.Dropout(dropout)]
             n_inputs = n_units
-        super().__init__(*layers, nn.Linear(n_inputs, n_outputs, dtype=dtype))
+        self.layers = nn.Sequential(*layers, nn.Linear(n_inputs, n_outputs, dtype=dtype))
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Raw scores or outputs of a batch of rows."""
+        return self.layers(X)

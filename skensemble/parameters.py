@@ -2,9 +2,8 @@
 
 import difflib
 import inspect
-import math
 from collections.abc import Iterable
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -22,28 +21,42 @@ PREFIXES = (
     "net",
 )
 
-#: Parameters of skorch's net that ours set, under which name.
+#: Parameters of skorch's net that ours set, under the same names.
 SET_BY_US = {
-    "module": "module",
-    "criterion": "criterion",
-    "optimizer": "optimizer",
-    "lr": "lr",
-    "max_epochs": "max_epochs",
-    "batch_size": "batch_size",
-    "callbacks": "callbacks",
-    "warm_start": "warm_start",
-    "verbose": "verbose",
-    "device": "device",
-    "train_split": None,
+    "module",
+    "criterion",
+    "optimizer",
+    "lr",
+    "max_epochs",
+    "batch_size",
+    "callbacks",
+    "warm_start",
+    "verbose",
+    "device",
 }
 
 
 class KeywordParameters(BaseEstimator):
     """An estimator whose constructor takes ``**kwargs`` beside its named parameters.
 
-    Every keyword is an attribute of its own name, as any parameter is; names are checked in
+    A keyword is read as an attribute of its own name, as any parameter is. Names are checked in
     ``fit``, when it is known what takes them.
     """
+
+    _kwargs: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        keywords = self._keywords()
+        if name in keywords:
+            return keywords[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        prefix, is_nested, _ = name.partition("__")
+        if is_nested and prefix in PREFIXES:
+            self._set_keyword(name, value)
+        else:
+            super().__setattr__(name, value)
 
     @classmethod
     def _get_param_names(cls) -> list[str]:
@@ -59,13 +72,8 @@ class KeywordParameters(BaseEstimator):
         return sorted(names)
 
     def _keywords(self) -> dict[str, Any]:
-        """What came by ``**kwargs``: whatever attribute is neither named nor fitted."""
-        named = set(self._get_param_names())
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if name not in named and not name.startswith("_") and not name.endswith("_")
-        }
+        """What came by ``**kwargs``, under whatever name."""
+        return self.__dict__.get("_kwargs", {})
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters of this estimator, those by prefix included.
@@ -104,8 +112,15 @@ class KeywordParameters(BaseEstimator):
             if name not in valid and not (is_nested and prefix in PREFIXES):
                 raise ValueError(unexpected(name, valid))
         for name, value in params.items():
-            setattr(self, name, value)
+            if name in self._get_param_names():
+                setattr(self, name, value)
+            else:
+                self._set_keyword(name, value)
         return self
+
+    def _set_keyword(self, name: str, value: Any) -> None:
+        """Keep a keyword, in a new dict: copies of this estimator may share the old one."""
+        self._kwargs = {**self._keywords(), name: value}
 
     def _by_prefix(self, prefix: str) -> dict[str, Any]:
         """The arguments under one prefix, without it."""
@@ -124,8 +139,10 @@ class KeywordParameters(BaseEstimator):
         for name, constraints in self._parameter_constraints.items():
             value = getattr(self, name)
             made = [make_constraint(constraint) for constraint in constraints]
+            if isinstance(value, bool) and not {"boolean", "verbose"} & {*map(str, constraints)}:
+                made = [constraint for constraint in made if not isinstance(constraint, Interval)]
             if not any(constraint.is_satisfied_by(value) for constraint in made):
-                rule = " or ".join(map(_in_words, made))
+                rule = " or ".join(_in_words(make_constraint(c)) for c in constraints)
                 raise InvalidParameterError(f"Got {name}={value!r}, but expected {rule}.")
 
 
@@ -182,11 +199,12 @@ def check_keywords(
 
 
 def _check_net_keyword(keyword: str, name: str) -> None:
-    if name not in SET_BY_US:
-        return
-    ours = SET_BY_US[name]
-    rule = f"expected it as {ours}=" if ours else "expected none: rows are left out by us"
-    raise ValueError(f"Got {keyword}, but {rule}.")
+    """Refuse what another parameter of ours already sets."""
+    first = name.split("__")[0]
+    if name == "train_split":
+        raise ValueError(f"Got {keyword}, but expected none: which rows are left out is ours.")
+    if first in SET_BY_US or (first != "net" and first in PREFIXES and name != first):
+        raise ValueError(f"Got {keyword}, but expected it as {name}=.")
 
 
 def net_arguments(net: type[NeuralNet]) -> set[str] | None:
@@ -199,37 +217,3 @@ def net_arguments(net: type[NeuralNet]) -> set[str] | None:
         if issubclass(cls, NeuralNet) and "__init__" in vars(cls):
             names |= {*inspect.signature(vars(cls)["__init__"]).parameters}
     return names - {"self", "args", "kwargs"}
-
-
-def check_schedule_options(options: dict[str, Any], *, lr: float, named_shape: bool) -> None:
-    """Refuse ``schedule__*`` values that are out of range.
-
-    Parameters
-    ----------
-    options : dict
-        ``min_lr``, ``burn_in_epochs`` and those of a shape, as far as they are given.
-    lr : float
-        The highest learning rate.
-    named_shape : bool
-        Whether the schedule is one of ours; a callable decides its own lowest rate.
-    """
-    min_lr = options.get("min_lr", 0.0)
-    if not isinstance(min_lr, Real) or not 0 <= float(min_lr) <= lr:
-        raise InvalidParameterError(
-            f"Got schedule__min_lr={min_lr!r}, but expected a number from 0 to lr={lr!r}."
-        )
-    if min_lr and not named_shape:
-        raise InvalidParameterError(
-            f"Got schedule__min_lr={min_lr!r} with a callable schedule, but expected the callable "
-            "to decide its own lowest rate."
-        )
-    gamma = options.get("gamma", 1.0)
-    if not isinstance(gamma, Real) or not 0 < float(gamma) <= 1:
-        raise InvalidParameterError(
-            f"Got schedule__gamma={gamma!r}, but expected a number above 0, at most 1."
-        )
-    burn_in = options.get("burn_in_epochs", 0)
-    if not isinstance(burn_in, Real) or not 0 <= float(burn_in) < math.inf:
-        raise InvalidParameterError(
-            f"Got schedule__burn_in_epochs={burn_in!r}, but expected a number of at least 0."
-        )

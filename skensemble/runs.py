@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
+from .batches import Budget
 from .interrupts import Interrupts
 from .losses import WeightedLoss
 from .progress import Progress
 from .schedules import Plan
-from .snapshots import State, uncompiled
+from .snapshots import State, load_state
 from .training import CyclicRate, Diverged, SnapshotNet, SnapshotRecorder
 
 
@@ -32,11 +33,6 @@ class Run:
         See :class:`SnapshotRecorder`.
     progress : Progress, default=None
         Prints what happens.
-
-    Attributes
-    ----------
-    messages : list of str
-        What the user is to be warned of, once what was trained is safe.
     """
 
     def __init__(
@@ -51,15 +47,22 @@ class Run:
         progress: Progress | None = None,
     ):
         self.n_steps, self.steps_per_epoch = len(plan.fractions), steps_per_epoch
+        self.budget = Budget(self.n_steps)
         self.generator, self.interrupts, self.progress = generator, interrupts, progress
         self.rate = CyclicRate(plan.fractions.tolist(), interrupts)
         self.recorder = SnapshotRecorder(plan.ends.tolist(), example, cold=cold, progress=progress)
-        self.messages: list[str] = []
 
-    def train(self, net: SnapshotNet, dataset: Any) -> list[State]:
+    def train(self, net: SnapshotNet, dataset: Any, *, redraw: bool = False) -> list[State]:
         """Train the net, and return the snapshots of the cycles that count.
 
-        After a stop within a cycle, or a cycle that diverged, the net holds its last snapshot.
+        However it ended, the net then holds its last snapshot.
+
+        Parameters
+        ----------
+        net : SnapshotNet
+        dataset : TensorRows or DatasetRows
+        redraw : bool, default=False
+            Whether the first cycle begins with a cold restart.
 
         Raises
         ------
@@ -69,46 +72,60 @@ class Run:
             If training diverged before the first cycle was finished.
         """
         with self._attached(net):
-            net.notify("on_train_begin", X=dataset, y=None)
             try:
-                net.fit_loop(dataset, epochs=math.ceil(self.n_steps / self.steps_per_epoch))
-                self.recorder.finish(net)
-                self.interrupts.deferred = True
+                if redraw:
+                    net.redraw()
+                net.notify("on_train_begin", X=dataset, y=None)
+                self._loop(net, dataset)
+                self._end(net, dataset)
             except KeyboardInterrupt:
-                self.interrupts.deferred = True
-                if not self.interrupts.marked:  # a callback's: its weights count
-                    self._finish_quietly(net)
-                elif not self.recorder.states:
+                if not self.recorder.states:
                     raise
-            except Diverged:
-                self.interrupts.deferred = True
-                self.recorder.diverged = len(self.recorder.ends) - len(self.recorder.states)
-            states = self.recorder.states
-            if not states:
-                raise ValueError(_DIVERGED if self.recorder.diverged else _STOPPED_AT_ONCE)
-            uncompiled(net.module_).load_state_dict(states[-1], strict=False)
-            net.notify("on_train_end", X=dataset, y=None)
-        self._note_losses()
-        return states
+            self.interrupts.deferred = True
+            load_state(net.module_, self.recorder.states[-1])
+        return self.recorder.states
 
-    def _finish_quietly(self, net: SnapshotNet) -> None:
-        try:
-            self.recorder.finish(net)
-        except Diverged:
-            self.recorder.diverged += 1
-
-    def _note_losses(self) -> None:
+    def messages(self) -> list[str]:
+        """What the user is to be warned of, once what was trained is safe."""
         done, planned = len(self.recorder.states), len(self.recorder.ends)
+        said = []
         if self.interrupts.marked:
-            self.messages.append(
+            said.append(
                 f"Interrupted: the ensemble keeps the {done} of {planned} cycles that were "
                 "finished."
             )
         if self.recorder.diverged:
-            self.messages.append(
+            said.append(
                 f"Training diverged in {self.recorder.diverged} of {planned} cycles, which are "
                 "left out; a lower lr would keep them."
             )
+        return said
+
+    def _loop(self, net: SnapshotNet, dataset: Any) -> None:
+        """All epochs, up to the end or to where a callback or divergence ends them."""
+        recorder = self.recorder
+        try:
+            try:
+                net.fit_loop(dataset, epochs=math.ceil(self.n_steps / self.steps_per_epoch))
+                if isinstance(net.criterion_, WeightedLoss):
+                    net.criterion_.take_weight(None)
+            except KeyboardInterrupt:
+                if self.interrupts.marked:  # from the keyboard: a cycle within is lost
+                    raise
+            recorder.finish(net)  # a callback's: its weights count
+        except Diverged:
+            recorder.diverged = max(1, len(recorder.ends) - len(recorder.states))
+        if not recorder.states:
+            raise ValueError(_DIVERGED if recorder.diverged else _STOPPED_AT_ONCE)
+
+    def _end(self, net: SnapshotNet, dataset: Any) -> None:
+        """Tell the callbacks; what one of them loads into the net does not stay there."""
+        load_state(net.module_, self.recorder.states[-1])
+        history = net.history_
+        try:
+            net.notify("on_train_end", X=dataset, y=None)
+        finally:
+            net.history_ = history
 
     @contextlib.contextmanager
     def _attached(self, net: SnapshotNet) -> Iterator[None]:
@@ -124,7 +141,7 @@ class Run:
             net.callbacks_ = users
             net.run_ = None
             if isinstance(net.criterion_, WeightedLoss):
-                net.criterion_.weight = None
+                net.criterion_.let_go()
             if self.progress is not None:
                 self.progress.close()
 

@@ -7,6 +7,7 @@ A new schedule is one function of :class:`At`, registered in :data:`SHAPES`.
 import functools
 import inspect
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -195,6 +196,43 @@ class Plan(NamedTuple):
         return cls(rates, ends)
 
 
+def check_options(
+    schedule: str | Callable[[At], float], *, lr: float, min_lr: Any = 0.0, **options: Any
+) -> None:
+    """Refuse a rate or an option of a shape that is out of range.
+
+    Parameters
+    ----------
+    schedule : str or callable
+        A callable decides its own lowest rate.
+    lr, min_lr : float
+        Highest and lowest rate.
+    **options
+        Options of a shape. Those that decay by the step, such as ``gamma``, are above 0 and at
+        most 1.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not _is_number(lr) or not 0 < lr < np.inf:
+        raise ValueError(f"Got lr={lr!r}, but expected a number above 0.")
+    if not _is_number(min_lr) or not 0 <= min_lr <= lr:
+        raise ValueError(f"Got min_lr={min_lr!r}, but expected a number from 0 to lr={lr!r}.")
+    if min_lr and not isinstance(schedule, str):
+        raise ValueError(
+            f"Got min_lr={min_lr!r} with a callable schedule, but expected the callable to decide "
+            "its own lowest rate."
+        )
+    for name, value in options.items():
+        if not _is_number(value) or not 0 < value <= 1:
+            raise ValueError(f"Got {name}={value!r}, but expected a number above 0, at most 1.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and not np.isnan(float(value))
+
+
 def shape_options() -> set[str]:
     """Names of the options that one shape or another takes, such as ``gamma``."""
     taken = [list(inspect.signature(shape).parameters)[1:] for shape in SHAPES.values()]
@@ -211,15 +249,14 @@ def _evaluate(schedule: Callable[[At], float], at: At) -> NDArray[np.float64]:
     """Ask a user's schedule step by step, with plain Python numbers."""
     columns = (np.asarray(column).tolist() for column in at)
     places = [At(*row) for row in zip(*columns, strict=True)]
-    values = np.array([float(schedule(place)) for place in places])
-    bad = ~(np.isfinite(values) & (values >= 0))
-    if bad.any():
-        first = int(np.argmax(bad))
-        raise ValueError(
-            f"Got {values[first]} from schedule(at) for {places[first]}, but expected a finite "
-            "fraction of lr, at least 0."
-        )
-    return values
+    values = [schedule(place) for place in places]
+    for value, place in zip(values, places, strict=True):
+        if not _is_number(value) or not 0 <= value < np.inf:
+            raise ValueError(
+                f"Got {value!r} from schedule(at) for {place}, but expected a finite fraction of "
+                "lr, at least 0."
+            )
+    return np.array(values, dtype=np.float64)
 
 
 def learning_rates(
@@ -291,16 +328,13 @@ def learning_rates(
             f"Got n_cycles={n_cycles}, but expected at most {n_steps - burn_in_steps}: "
             "every cycle needs a step."
         )
-    if isinstance(schedule, str) and schedule not in SHAPES:
+    if not callable(schedule) and schedule not in SHAPES:
         raise ValueError(
             f"Got schedule={schedule!r}, but expected one of {sorted(SHAPES)} or a callable."
         )
-    if not lr > 0:
-        raise ValueError(f"Got lr={lr!r}, but expected a number above 0.")
-    if not cycle_mult > 0:
+    if not _is_number(cycle_mult) or not 0 < cycle_mult < np.inf:
         raise ValueError(f"Got cycle_mult={cycle_mult!r}, but expected a number above 0.")
-    if not 0 <= min_lr <= lr:
-        raise ValueError(f"Got min_lr={min_lr!r}, but expected a number from 0 to lr={lr!r}.")
+    check_options(schedule, lr=lr, min_lr=min_lr, gamma=gamma)
     return lr * fractions(
         n_steps,
         n_cycles,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 State = dict[str, torch.Tensor]
 
@@ -61,16 +62,25 @@ class Snapshots(Sequence[State]):
         return {**vars(self), "_stacks": as_arrays(self._stacks)}
 
 
-def state_of(module: torch.nn.Module) -> State:
-    """A copy of the parameters and buffers that a fresh module can load."""
-    return {
-        name: value.detach().clone()
-        for name, value in uncompiled(module).state_dict().items()
-        if isinstance(value, torch.Tensor)
-    }
+def state_of(module: nn.Module) -> State:
+    """A copy of all parameters and buffers, also of those that ``state_dict`` leaves out."""
+    return {name: value.detach().clone() for name, value in _named_tensors(module)}
 
 
-def uncompiled(module: torch.nn.Module) -> torch.nn.Module:
+def load_state(module: nn.Module, state: State) -> None:
+    """Put a state back into the module that it was taken from, or one like it."""
+    with torch.no_grad():
+        for name, value in _named_tensors(module):
+            value.copy_(state[name])
+
+
+def _named_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    module = uncompiled(module)
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
+
+
+def uncompiled(module: nn.Module) -> nn.Module:
     """The module that ``torch.compile`` wraps, or the module itself."""
     return getattr(module, "_orig_mod", module)
 
@@ -92,7 +102,7 @@ class _Boxed:
 
     def __reduce__(self) -> tuple[Any, ...]:
         tensor = self.tensor
-        is_parameter = isinstance(tensor, torch.nn.Parameter)
+        is_parameter = isinstance(tensor, nn.Parameter)
         value = tensor.detach().cpu()
         if value.dtype == torch.bfloat16:  # numpy has none; exact in float32
             value = value.float()
@@ -105,7 +115,7 @@ def _unbox(
 ) -> torch.Tensor:
     tensor = torch.from_numpy(np.array(array)).to(getattr(torch, dtype.removeprefix("torch.")))
     if is_parameter:
-        return torch.nn.Parameter(tensor, requires_grad=requires_grad)
+        return nn.Parameter(tensor, requires_grad=requires_grad)
     return tensor.requires_grad_(requires_grad)
 
 
@@ -123,7 +133,7 @@ def as_arrays(state: Any) -> Any:
 def _tensors(state: Any) -> Iterator[torch.Tensor]:
     if isinstance(state, torch.Tensor):
         yield state
-    elif isinstance(state, torch.nn.Module):
+    elif isinstance(state, nn.Module):
         for part in state.modules():
             yield from (p for p in part.parameters(recurse=False))
             yield from (b for b in part.buffers(recurse=False))

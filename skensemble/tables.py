@@ -9,6 +9,9 @@ from scipy.sparse import issparse
 #: Rows that are transformed at a time, so that no float64 copy of the whole table is made.
 _CHUNK = 8192
 
+#: Beyond this a value is as good as infinite, and infinity over infinity is no number.
+_HUGE = 1e12
+
 #: Values of a sparse matrix that are made dense at a time.
 _DENSE = 1 << 22
 
@@ -57,7 +60,7 @@ class TableScaler:
             low, q1, median, q3, high = _quantiles(X, levels, weight)
         spread = q3 - q1
         # A column of mostly one value has no quartiles; a constant one is only centred.
-        spread = np.where(spread > 0, spread, (high - low) / 2)
+        spread = np.where(spread > 0, spread, high / 2 - low / 2)
         self.center_ = median
         self.scale_ = np.where(spread > 0, spread, 1.0)
         return self
@@ -68,8 +71,10 @@ class TableScaler:
         for start in range(0, len(X), _CHUNK):
             rows = slice(start, start + _CHUNK)
             z = X[rows].astype(np.float64)
-            z -= self.center_
-            z /= self.scale_
+            with np.errstate(over="ignore"):
+                z -= self.center_
+                z /= self.scale_
+            np.clip(z, -_HUGE, _HUGE, out=z)
             out[rows] = z / np.hypot(1, z / 3)
         return out
 

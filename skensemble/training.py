@@ -1,4 +1,4 @@
-"""The skorch net that trains, its two callbacks, and how a run ends.
+"""The skorch net that trains, and its two callbacks.
 
 One callback sets the learning rate before every step, the other takes a snapshot after the last
 step of every cycle. All that is particular to speed stands in ``SnapshotNet.run_single_epoch``.
@@ -26,11 +26,12 @@ from .batches import (
     WeightedRows,
     data_loader,
 )
+from .generators import forked
 from .interrupts import Interrupts
 from .losses import WeightedLoss
-from .modules import materialise, probe, reset_parameters
+from .modules import evaluating, first_output, is_lazy, reset_parameters
 from .progress import Progress
-from .snapshots import State, as_arrays, is_finite, state_of, uncompiled
+from .snapshots import State, as_arrays, is_finite, state_of
 
 if TYPE_CHECKING:
     from .runs import Run
@@ -60,6 +61,11 @@ class CyclicRate(Callback):
             return
         if self.interrupts.marked:
             raise KeyboardInterrupt
+        if self.step == len(self.fractions):
+            raise ValueError(
+                f"Got a batch after the {self.step} steps of the budget, but expected an iterator "
+                "that hands out as many batches as its length tells."
+            )
         fraction = self.fractions[self.step]
         self.step += 1
         for name in net._optimizers:
@@ -125,7 +131,7 @@ class SnapshotRecorder(Callback):
     def take(self, net: Any) -> None:
         """Add the weights of this moment, unless they are no longer finite."""
         state = state_of(net.module_)
-        if is_finite(state.values()) and is_finite([probe(net.module_, self.example)]):
+        if is_finite(state.values()) and is_finite([net.probe(self.example)]):
             self.states.append(state)
         elif self.cold:
             self.diverged += 1
@@ -139,6 +145,8 @@ class SnapshotRecorder(Callback):
             self.take(net)
 
 
+_BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+
 #: Methods of a net that the lean path replaces; a class of the user's that overrides one of them
 #: is trained by skorch's own, generic path.
 _GENERIC_IF_OVERRIDDEN = (
@@ -150,12 +158,11 @@ _GENERIC_IF_OVERRIDDEN = (
     "run_single_epoch",
     "get_iterator",
     "notify",
+    *_BATCH_HOOKS,
 )
 
 #: Optimizers with a step that is one call for all parameters (torch >= 2.4).
 _FUSABLE = (torch.optim.Adagrad, torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
-
-_BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
 class SnapshotNet(NeuralNet):
@@ -168,7 +175,7 @@ class SnapshotNet(NeuralNet):
     """
 
     run_: "Run | None" = None
-    criterion_: nn.Module
+    criterion_: Any
     device: Any
     verbose: Any
 
@@ -178,9 +185,32 @@ class SnapshotNet(NeuralNet):
 
     def initialize_module(self) -> Any:
         super().initialize_module()
-        example = self.example_ if self.run_ is None else self.run_.recorder.example
-        materialise(self.module_, to_device(example, "cpu"))
+        if not isinstance(self.module_, nn.Module):
+            raise TypeError(f"it made {type(self.module_).__name__}, which is no nn.Module")
+        if is_lazy(self.module_):
+            example = self.example_ if self.run_ is None else self.run_.recorder.example
+            with torch.no_grad(), evaluating(self.module_):
+                self.standing_in(self.module_, device="cpu").scores(example)
         return self
+
+    def standing_in(self, module: nn.Module, **changes: Any) -> "SnapshotNet":
+        """This net with another module in place of its own, for inference alone."""
+        other = object.__new__(type(self))
+        other.__dict__ = {**self.__dict__, "module_": module, **changes}
+        return other
+
+    def scores(self, X: Any) -> torch.Tensor:
+        """Raw outputs for a batch, by the net's own inference."""
+        if type(self).evaluation_step is not NeuralNet.evaluation_step:
+            return first_output(self.evaluation_step((X, None), training=False))
+        return first_output(self.infer(X))
+
+    def probe(self, X: Any) -> torch.Tensor:
+        """Scores of a few rows, as in prediction; buffers and generators are left as found."""
+        tensors = [*self.module_.parameters(), *self.module_.buffers()]
+        device = tensors[0].device if tensors else None
+        with torch.no_grad(), evaluating(self.module_), forked(device):
+            return self.scores(X)
 
     def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[Any, Any]:
         """Skorch's, with torch's fused step where it exists and nothing else is asked for."""
@@ -209,7 +239,7 @@ class SnapshotNet(NeuralNet):
         iterator, weighted = self._training_iterator(dataset, generator)
         if run is None:
             return iterator
-        return Budgeted(iterator, run.n_steps, self._take_weight if weighted else None)
+        return Budgeted(iterator, run.budget, self._take_weight if weighted else None)
 
     def _training_iterator(self, dataset: Any, generator: Any) -> tuple[Any, bool]:
         """Shuffled batches, and whether weights come with them."""
@@ -228,7 +258,7 @@ class SnapshotNet(NeuralNet):
         return data_loader(rows, self.batch_size, generator, options), weighted
 
     def _take_weight(self, weight: torch.Tensor) -> None:
-        self.criterion_.weight = to_device(weight, self.device)
+        self.criterion_.take_weight(to_device(weight, self.device))
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
@@ -238,11 +268,17 @@ class SnapshotNet(NeuralNet):
         The lean path sets the training mode once, notifies nobody, and reads the losses at the
         end of the epoch alone. ``history`` gets one row for the epoch.
         """
-        if not training or not self._is_lean():
+        run = self.run_
+        if training and run is not None and not isinstance(iterator, Budgeted):
+            if isinstance(self.criterion_, WeightedLoss):
+                raise ValueError(
+                    f"Got weights with net={type(self).__name__}, whose get_iterator makes one of "
+                    "its own, but expected none: it would not hand out the weights."
+                )
+            iterator = Budgeted(iterator, run.budget)
+        if not training or run is None or not self._is_lean(run):
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
             return
-        run = self.run_
-        assert run is not None
         losses, sizes = [], []
         self._set_training(True)
         for batch in iterator:
@@ -254,6 +290,8 @@ class SnapshotNet(NeuralNet):
             run.recorder.on_batch_end(self, batch=batch, training=True, loss=loss)
             if run.recorder.last_taken != taken:  # a cold restart makes a new module
                 self._set_training(True)
+        if not losses:
+            return
         # One row for the epoch in place of one a batch: skorch's callbacks average over rows.
         mean = np.average(torch.stack(losses).tolist(), weights=sizes)
         self.history.new_batch()
@@ -277,22 +315,14 @@ class SnapshotNet(NeuralNet):
         assert first is not None
         return first
 
-    def _is_lean(self) -> bool:
+    def _is_lean(self, run: "Run") -> bool:
         """Whether neither the class nor a callback looks at single batches."""
-        if self.run_ is None:
-            return False
-        own = (NeuralNet, SnapshotNet)
         for name in _GENERIC_IF_OVERRIDDEN:
-            if getattr(type(self), name) not in [getattr(cls, name) for cls in own]:
+            own = (getattr(NeuralNet, name), getattr(SnapshotNet, name))
+            if getattr(type(self), name) not in own or name in vars(self):
                 return False
-        ours = (self.run_.rate, self.run_.recorder)
-        listening = [
-            cb
-            for _, cb in self.callbacks_
-            if cb not in ours
-            and any(getattr(type(cb), hook) is not getattr(Callback, hook) for hook in _BATCH_HOOKS)
-        ]
-        return not listening
+        ours = (run.rate, run.recorder)
+        return not any(_listens(cb) for _, cb in self.callbacks_ if cb not in ours)
 
     def weigh_criterion(self) -> None:
         """From here on the loss is a weighted one; a criterion's own parameters stay."""
@@ -302,8 +332,10 @@ class SnapshotNet(NeuralNet):
 
     def redraw(self) -> None:
         """Draw new parameters and start the optimizer anew: a cold restart."""
-        if uncompiled(self.module_) is self.module:  # an instance, which is not made anew
-            reset_parameters(self.module_)
+        # Instances are not made anew: the module itself, or those that are arguments of its.
+        for part in (self.module, *self.get_params_for("module").values()):
+            if isinstance(part, nn.Module):
+                reset_parameters(part)
         verbose, self.verbose = self.verbose, 0  # skorch would print that it re-initialises
         try:
             self._initialize_module()
@@ -362,6 +394,8 @@ def mixed_net(net: type[NeuralNet]) -> type[SnapshotNet]:
     """A user's skorch class with :class:`SnapshotNet` behind it: her methods come first."""
     if issubclass(net, SnapshotNet):
         return net
+    if issubclass(SnapshotNet, net):  # skorch's own NeuralNet, which is behind ours already
+        return SnapshotNet
     if net not in _mixed:
         extra = {"_mixed_into": net, "__doc__": net.__doc__, "__module__": net.__module__}
         _mixed[net] = type(net.__name__, (net, SnapshotNet), extra)
@@ -392,10 +426,21 @@ def new_net(
     ValueError
         If a callback would set the learning rate or needs validation data that are not there.
     """
-    copies = [_copied(item) for item in callbacks or []]
-    net = mixed_net(net_class)(callbacks=copies, train_split=None, **arguments)
+    net = mixed_net(net_class)(callbacks=copied(callbacks), train_split=None, **arguments)
     net.example_ = example
-    net.initialize()
+    try:
+        net.initialize()
+    except Exception as error:
+        made = {name: arguments[name] for name in ("module", "criterion", "optimizer", "device")}
+        raise ValueError(
+            f"The net could not be made, but expected it to be with {made} and what is given to "
+            f"them: {type(error).__name__}: {error}"
+        ) from error
+    if len(net._modules) != 1:
+        raise ValueError(
+            f"Got net={net_class.__name__} with the modules {net._modules}, but expected one: a "
+            "snapshot is of one module, so make the others part of it."
+        )
     ours = {name for name, _ in net._default_callbacks}
     for name, callback in net.callbacks_:
         if name not in ours:
@@ -416,12 +461,36 @@ def _check_callback_keywords(net: SnapshotNet) -> None:
             )
 
 
-def _copied(item: Any) -> Any:
-    """A callback to be initialised: a shallow copy, whose attributes the user can still see."""
-    if isinstance(item, tuple | list):
-        name, callback = item
-        return name, _copied(callback)
-    return item if isinstance(item, type) else copy.copy(item)
+def copied(callbacks: Any) -> list[Any]:
+    """Shallow copies of a user's callbacks: the parameter stays as given, and what its attributes
+    hold she can still see.
+
+    Raises
+    ------
+    ValueError
+        If one of them is no callback of skorch's kind.
+    """
+    given = [item[1] if isinstance(item, tuple | list) else item for item in callbacks or []]
+    for callback in given:
+        if not hasattr(callback, "on_train_begin") or not hasattr(callback, "initialize"):
+            raise ValueError(f"Got callbacks with {callback!r}, but expected callbacks of skorch.")
+    copies = {id(cb): cb if isinstance(cb, type) else copy.copy(cb) for cb in given}
+    for callback in copies.values():  # LoadInitState and its like know another by an attribute
+        for name, value in vars(callback).items() if not isinstance(callback, type) else ():
+            if id(value) in copies:
+                setattr(callback, name, copies[id(value)])
+    return [
+        (item[0], copies[id(item[1])]) if isinstance(item, tuple | list) else copies[id(item)]
+        for item in callbacks or []
+    ]
+
+
+def _listens(callback: Any) -> bool:
+    """Whether a callback looks at single batches or gradients."""
+    return any(
+        hook in vars(callback) or getattr(type(callback), hook, None) is not getattr(Callback, hook)
+        for hook in _BATCH_HOOKS
+    )
 
 
 def check_callback(callback: Any) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skensemble import batches
-from skensemble.batches import BatchIterator, Budgeted, EvenBatches, TensorRows, to_tensor
+from skensemble.batches import BatchIterator, Budget, Budgeted, EvenBatches, TensorRows, to_tensor
 
 
 @given(n=st.integers(1, 500), batch_size=st.integers(1, 600))
@@ -37,7 +37,7 @@ def test_blocks_change_no_batch(monkeypatch, block_bytes):
 
 
 def test_a_budget_ends_within_a_pass():
-    budgeted = Budgeted([(1,), (2,), (3,)], 5)
+    budgeted = Budgeted([(1,), (2,), (3,)], Budget(5))
     assert list(budgeted) == [(1,), (2,), (3,)]
     assert list(budgeted) == [(1,), (2,)]
     assert list(budgeted) == []

@@ -240,6 +240,129 @@ def test_fit_then_partial_fit_is_one_run_of_equal_cycles(digits):
     assert states_equal(one.snapshots_, two.snapshots_)
 
 
+@pytest.mark.parametrize("schedule", ["triangular2", "exp_range"])
+def test_the_schedule_goes_on_where_the_run_goes_on(digits, schedule):
+    """Burn-in is no part of it and comes once."""
+    X, y = digits
+    rates = []
+
+    class Watch(Callback):
+        def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+            rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    model = SnapshotEnsembleClassifier(
+        Mlp,
+        n_cycles=2,
+        max_epochs=4,
+        batch_size=100,
+        schedule=schedule,
+        schedule__gamma=0.9,
+        schedule__burn_in_epochs=1,
+        callbacks=[Watch()],
+    )
+    model.fit(X, y).partial_fit(X, y)
+    steps, options = 6, {"lr": 0.008, "schedule": schedule, "gamma": 0.9}
+    first = learning_rates(4 * steps, n_cycles=2, burn_in_steps=steps, **options)
+    np.testing.assert_allclose(rates[: 4 * steps], first, rtol=1e-12)
+    # the third cycle: two epochs long, after two of one and a half
+    if schedule == "triangular2":
+        length = 2 * steps
+        triangle = 1 - np.abs(2 * (np.arange(length) + 0.5) / length - 1)
+        expected = 0.008 * triangle / 4
+    else:
+        length = 2 * steps
+        triangle = 1 - np.abs(2 * (np.arange(length) + 0.5) / length - 1)
+        expected = 0.008 * triangle * 0.9 ** (3 * steps + np.arange(length))
+    np.testing.assert_allclose(rates[4 * steps :], expected, rtol=1e-12)
+
+
+def test_what_a_net_is_made_of_cannot_change_while_it_goes_on(digits):
+    model = SnapshotEnsembleClassifier(Mlp, module__n_hidden=8, max_epochs=2, n_cycles=2)
+    model.fit(*digits)
+    for name, value in [
+        ("module", Normalised),
+        ("module__n_hidden", 9),
+        ("optimizer", torch.optim.SGD),
+        ("optimizer__weight_decay", 0.5),
+        ("criterion", nn.MultiMarginLoss),
+    ]:
+        with pytest.raises(ValueError, match=rf"Got {name}=.* for an ensemble that goes on"):
+            copy.deepcopy(model).set_params(**{name: value}).partial_fit(*digits)
+    model.set_params(schedule="triangular", batch_size=50, members=1, max_epochs=4)
+    assert copy.deepcopy(model).partial_fit(*digits).n_cycles_ == 3
+
+
+def test_optimizer_lr_counts_before_lr(digits):
+    rates = []
+
+    class Watch(Callback):
+        def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+            rates.append(net.optimizer_.param_groups[0]["lr"])
+
+    model = SnapshotEnsembleClassifier(
+        Mlp, max_epochs=1, n_cycles=1, optimizer__lr=0.1, callbacks=[Watch()]
+    ).fit(*digits)
+    model.set_params(lr=0.5).partial_fit(*digits)
+    assert max(rates) == 0.1
+    model.set_params(optimizer__lr=0.2).partial_fit(*digits)
+    assert max(rates) == 0.2
+
+
+def test_cold_restarts_draw_anew_between_calls_too(digits):
+    X, y = digits
+    model = SnapshotEnsembleClassifier(Mlp, restart="cold", lr=1e-9, max_epochs=1, n_cycles=1)
+    model.fit(X, y).partial_fit(X, y)
+    model.set_params(warm_start=True).fit(X, y)
+    one, two, three = (s["hidden.weight"] for s in model.snapshots_)
+    assert (one - two).abs().max() > 0.01
+    assert (two - three).abs().max() > 0.01
+
+
+def test_instances_among_the_modules_arguments_are_copied(digits):
+    """They are trained as the rest; a refit starts from them, a cold restart resets them."""
+    X, y = digits
+
+    class Headed(nn.Module):
+        def __init__(self, backbone, n_outputs):
+            super().__init__()
+            self.backbone, self.head = backbone, nn.Linear(8, n_outputs)
+
+        def forward(self, X):
+            return self.head(self.backbone(X))
+
+    backbone = nn.Linear(64, 8)
+    before = backbone.weight.clone()
+    model = SnapshotEnsembleClassifier(
+        Headed, module__backbone=backbone, max_epochs=2, n_cycles=2, random_state=0
+    )
+    one, two = model.fit(X, y).snapshots_, model.fit(X, y).snapshots_
+    assert states_equal(one, two)
+    assert torch.equal(backbone.weight, before)
+    assert not torch.equal(one[0]["backbone.weight"], before)
+    cold = model.set_params(restart="cold", lr=1e-9).fit(X, y).snapshots_
+    assert (cold[0]["backbone.weight"] - cold[1]["backbone.weight"]).abs().max() > 0.01
+
+
+def test_buffers_that_are_not_persistent_belong_to_a_snapshot_too(digits):
+    X, y = digits
+
+    class Centred(nn.Linear):
+        def __init__(self, n_inputs, n_outputs):
+            super().__init__(n_inputs, n_outputs)
+            self.register_buffer("mean", torch.zeros(n_inputs), persistent=False)
+
+        def forward(self, X):
+            if self.training:
+                self.mean += 1
+            return super().forward(X - self.mean)
+
+    model = SnapshotEnsembleClassifier(Centred, max_epochs=2, n_cycles=2, lr=1e-9, random_state=0)
+    one, two = model.fit(X, y).predict_members(X)
+    assert np.abs(one - two).max() > 0.01
+    fresh = Centred(64, 10)
+    fresh.load_state_dict(model.snapshots_[0])
+
+
 def test_a_pickle_does_not_grow_with_the_rows(digits):
     X, y = digits
     model = SnapshotEnsembleClassifier(Mlp, max_epochs=2, random_state=0)
@@ -328,16 +451,39 @@ def test_global_generators_are_left_as_found(digits, failing):
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
 
 
-def test_a_probe_moves_no_generator_and_no_buffer(digits):
-    from skensemble.modules import probe
+def test_numpys_generator_is_forked_as_torchs(digits):
+    class Drawn(nn.Linear):
+        def __init__(self, n_inputs, n_outputs):
+            super().__init__(n_inputs, n_outputs)
+            with torch.no_grad():
+                self.weight.copy_(torch.from_numpy(np.random.normal(size=self.weight.shape)))
 
+    model = SnapshotEnsembleClassifier(Drawn, max_epochs=1, random_state=0)
+    before = np.random.get_state()[1].copy()
+    one, two = model.fit(*digits).snapshots_, model.fit(*digits).snapshots_
+    assert states_equal(one, two)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    model.set_params(random_state=None)
+    assert not states_equal(model.fit(*digits).snapshots_, model.fit(*digits).snapshots_)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_fit_within_one_of_torchs_modes(digits, mode):
+    model = SnapshotEnsembleClassifier(Mlp, max_epochs=2, random_state=0)
+    expected = model.fit(*digits).snapshots_
+    with mode():
+        assert states_equal(model.fit(*digits).snapshots_, expected)
+
+
+def test_a_probe_moves_no_generator_and_no_buffer(digits):
     class Restless(Normalised):
         def forward(self, X):
             return super().forward(X) + torch.rand(1) * 0
 
-    module = Restless(64, 10)
+    model = SnapshotEnsembleClassifier(Restless, n_cycles=1, max_epochs=1).fit(*digits)
+    module = model.net_.module_.train()
     before, state = copy.deepcopy(module.state_dict()), torch.get_rng_state()
-    probe(module, torch.randn(8, 64, generator=torch.Generator().manual_seed(0)))
+    model.net_.probe(torch.ones(8, 64))
     assert states_equal([before], [module.state_dict()])
     assert torch.equal(torch.get_rng_state(), state)
     assert module.training
@@ -378,11 +524,15 @@ def test_the_small_regime_is_float64_without_dropout(iris):
     X, y = iris
     order = np.random.default_rng(0).permutation(150)
     small = SnapshotEnsembleClassifier(module__dropout=0.5, random_state=0)
-    assert small.fit(X[order[:32]], y[order[:32]]).net_.module_[0].weight.dtype == torch.float64
-    assert all(part.p == 0 for part in small.net_.module_ if isinstance(part, nn.Dropout))
-    assert small.fit(X[order[:33]], y[order[:33]]).net_.module_[0].weight.dtype == torch.float32
+    assert (
+        small.fit(X[order[:32]], y[order[:32]]).net_.module_.layers[0].weight.dtype == torch.float64
+    )
+    assert all(part.p == 0 for part in small.net_.module_.layers if isinstance(part, nn.Dropout))
+    assert (
+        small.fit(X[order[:33]], y[order[:33]]).net_.module_.layers[0].weight.dtype == torch.float32
+    )
     batches = small.set_params(batch_size=8).fit(X[order[:32]], y[order[:32]])
-    assert batches.net_.module_[0].weight.dtype == torch.float32
+    assert batches.net_.module_.layers[0].weight.dtype == torch.float32
 
 
 def test_auto_is_the_same_for_every_small_n(iris):
@@ -434,10 +584,48 @@ def test_the_weighted_loss_is_the_mean_of_w_times_l(digits):
     expected = module.weight - 0.1 * module.weight.grad
     torch.testing.assert_close(model.snapshots_[0]["weight"], expected.detach())
 
+    model.set_params(criterion=nn.CrossEntropyLoss(reduction="sum"), lr=1e-3)
+    model.fit(X, y, sample_weight=weight)
+    expected = module.weight.detach() - 1e-3 * len(X) * module.weight.grad
+    torch.testing.assert_close(model.snapshots_[0]["weight"], expected)
+    model.set_params(criterion=None, lr=0.1)
+
     zero = np.zeros(len(X))
     zero[:2] = 1.0
     model.set_params(batch_size=100, callbacks=None).fit(X, y, sample_weight=zero)
     assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_weights_of_extreme_size_are_weights(digits):
+    X, y = digits
+    weight = 1.0 + np.arange(len(y)) % 3
+    model = SnapshotEnsembleClassifier(Mlp, max_epochs=2, random_state=0)
+    expected = model.fit(X, y, sample_weight=weight).predict_proba(X)
+    huge = model.fit(X, y, sample_weight=weight * 2.0**1020).predict_proba(X)
+    np.testing.assert_allclose(huge, expected, rtol=1e-6)
+
+
+def test_rows_without_weights_after_rows_with_them_train_on_the_criterion_itself(digits):
+    """A mean over class weights is no mean of w * l."""
+    X, y = digits
+    model = SnapshotEnsembleClassifier(
+        Mlp,
+        criterion__weight=torch.arange(1.0, 11.0),
+        n_cycles=1,
+        max_epochs=1,
+        batch_size=600,
+        module__dropout=0.0,
+        random_state=0,
+    )
+    model.fit(X, y, sample_weight=np.arange(len(y)))
+    module = model.net_.module_
+    with torch.no_grad():
+        scores = module(torch.from_numpy(X).float())
+    expected = nn.functional.cross_entropy(
+        scores, torch.from_numpy(y), weight=torch.arange(1.0, 11.0)
+    )
+    model.partial_fit(X, y)
+    assert model.history_[-1, "train_loss"] == pytest.approx(float(expected), rel=1e-5)
 
 
 # ------------------------------------------------------------------ threads

@@ -51,6 +51,39 @@ def test_a_subclass_may_hand_on_keywords(iris):
     assert model.fit(*iris).n_cycles_ == 2
 
 
+def test_keywords_of_any_name_are_kept(iris):
+    """Names that end in an underscore are ordinary arguments of modules."""
+
+    class Damped(nn.Linear):
+        def __init__(self, n_inputs, n_outputs, lambda_=0.0):
+            super().__init__(n_inputs, n_outputs)
+            self.lambda_ = lambda_
+
+    model = clone(SnapshotEnsembleClassifier(Damped, module__lambda_=7.0, max_epochs=1))
+    assert model.get_params()["module__lambda_"] == 7.0
+    assert model.fit(*iris).net_.module_.lambda_ == 7.0
+    model.module__lambda_ = 3.0
+    assert model.fit(*iris).net_.module_.lambda_ == 3.0
+    for wrong in ("hidden_", "_hidden"):
+        with pytest.raises(ValueError, match=f"unexpected parameter {wrong}"):
+            SnapshotEnsembleClassifier(**{wrong: 3}).fit(*iris)
+    model.note = "an attribute of the user's is none of ours"
+    assert model.fit(*iris).note
+
+
+def test_a_subclass_keeps_its_own_fitted_attributes(iris):
+    class Scaled(SnapshotEnsembleClassifier):
+        def fit(self, X, y):
+            self.scale_ = X.max()
+            return super().fit(X / self.scale_, y)
+
+        def predict(self, X):
+            return super().predict(X / self.scale_)
+
+    model = Scaled(max_epochs=30, random_state=0)
+    assert model.fit(*iris).fit(*iris).score(*iris) > 0.9
+
+
 def test_an_unfitted_estimator_hashes_and_pickles_small(iris):
     """Rule 12."""
     model = SnapshotEnsembleClassifier(Mlp, max_epochs=2, random_state=0)
@@ -75,13 +108,13 @@ WRONG_PARAMETERS = [
     ({"device": "gpu"}, r"Got device='gpu', but expected a device of torch"),
     ({"net": int}, r"Got net=<class 'int'>, but expected a subclass of skorch\.NeuralNet"),
     ({"module": "mlp"}, r"Got module='mlp', but expected a callable or None"),
-    ({"schedule__min_lr": 9.0}, r"Got schedule__min_lr=9\.0, but expected a number from 0 to lr="),
-    ({"schedule__gamma": 0}, r"Got schedule__gamma=0, but expected a number above 0"),
+    ({"schedule__min_lr": 9.0}, r"Got min_lr=9\.0, but expected a number from 0 to lr="),
+    ({"schedule__gamma": 0}, r"Got gamma=0, but expected a number above 0"),
     ({"schedule__burn_in_epochs": -1}, r"Got schedule__burn_in_epochs=-1, but expected"),
-    ({"schedule__burn_in_epochs": 99}, r"Got schedule__burn_in_epochs=99, but expected fewer"),
+    ({"schedule__burn_in_epochs": 99}, r"Got schedule__burn_in_epochs=99, which are 495 steps"),
     (
         {"schedule": lambda at: 1.0, "schedule__min_lr": 0.001},
-        r"Got schedule__min_lr=0\.001 with a callable schedule",
+        r"Got min_lr=0\.001 with a callable schedule",
     ),
     ({"schedule": lambda at: -1.0}, r"Got -1\.0 from schedule\(at\)"),
     ({"module_hidden": (3,)}, r"parameter module_hidden,.* Did you mean module__hidden\?"),
@@ -91,6 +124,17 @@ WRONG_PARAMETERS = [
     ({"schedule__min_rate": 1}, r"parameter schedule__min_rate,"),
     ({"net__compiled": True}, r"Did you mean net__compile\?"),
     ({"net__lr": 1}, r"Got net__lr, but expected it as lr=\."),
+    ({"net__module__hidden": 1}, r"Got net__module__hidden, but expected it as module__hidden=\."),
+    ({"hidden_": 3}, r"unexpected parameter hidden_,"),
+    ({"n_cycles": True}, r"Got n_cycles=True, but expected an integer of at least 1\."),
+    ({"optimizer__lr": 0}, r"Got lr=0, but expected a number above 0"),
+    ({"module__hidden": 5}, r"The net could not be made.*'int' object is not iterable"),
+    ({"callbacks": [3]}, r"Got callbacks with 3, but expected callbacks of skorch"),
+    ({"schedule": lambda at: None}, r"Got None from schedule\(at\)"),
+    (
+        {"iterator_train__drop_last": True, "iterator_train__batch_size": 500},
+        r"Got an iterator with no batch for 150 rows",
+    ),
     ({"net__train_split": 1}, r"Got net__train_split, but expected none"),
     ({"kwargs": 1}, r"Got an unexpected parameter kwargs,"),
     ({"iterator_train__shufle": True}, r"Did you mean iterator_train__shuffle\?"),
@@ -104,8 +148,7 @@ def test_wrong_parameters_are_named_and_harm_nothing(iris, wrong, message):
     model = SnapshotEnsembleClassifier(max_epochs=3, n_cycles=2, random_state=0).fit(X, y)
     before, fitted = model.predict_proba(X), {k for k in vars(model) if k.endswith("_")}
     broken = copy.copy(model)
-    for name, value in wrong.items():
-        setattr(broken, name, value)
+    broken.__init__(**{**model.get_params(), **wrong})
     with pytest.raises(ValueError, match=message):
         broken.fit(X, y)
     assert {k for k in vars(broken) if k.endswith("_")} == fitted
@@ -239,9 +282,44 @@ def test_class_weight_is_sample_weight(cancer):
     np.testing.assert_array_equal(balanced.predict_proba(X), expected.predict_proba(X))
 
 
+def test_class_weight_and_sample_weight_together(iris):
+    X, y = iris
+    order = np.random.default_rng(0).permutation(150)[:12]
+    X, y, weight = X[order], y[order], np.array([1, 2, 3] * 4)
+    model = SnapshotEnsembleClassifier(random_state=0)
+    for class_weight in ("balanced", {0: 2.0, 1: 0.5}):
+        model.set_params(class_weight=class_weight)
+        weighted = model.fit(X, y, sample_weight=weight).predict_proba(X)
+        repeated = model.fit(X.repeat(weight, axis=0), y.repeat(weight)).predict_proba(X)
+        np.testing.assert_allclose(weighted, repeated, rtol=1e-6)
+    by_hand = weight * np.array([2.0, 0.5, 1.0])[y]
+    both = model.fit(X, y, sample_weight=weight)
+    loss = both.history_[-1, "train_loss"]
+    plain = SnapshotEnsembleClassifier(random_state=0).fit(X, y, sample_weight=by_hand)
+    assert loss == pytest.approx(plain.history_[-1, "train_loss"], rel=0.5)
+    for wrong in ({0: -1.0}, {0: 0, 1: 0, 2: 0}):
+        with pytest.raises(ValueError, match=r"Got class_weight=.*weights of at least 0"):
+            model.set_params(class_weight=wrong).fit(X, y)
+
+
+def test_class_weight_in_partial_fit_with_a_part_of_the_classes(iris):
+    X, y = iris
+    model = SnapshotEnsembleClassifier(class_weight={2: 5.0}, max_epochs=5)
+    model.partial_fit(X, y, classes=[0, 1, 2]).partial_fit(X[y < 2], y[y < 2])
+    assert model.n_cycles_ == 2
+    with pytest.raises(ValueError, match=r"Got classes=\[0, 1\], but expected .*\[0, 1, 2\]"):
+        model.partial_fit(X, y, classes=[0, 1])
+
+
+def test_rows_without_weight_count_for_no_class(iris):
+    X, y = iris
+    with pytest.raises(ValueError, match="Got y with 1 class"):
+        SnapshotEnsembleClassifier().fit(X, y, sample_weight=(y == 1).astype(float))
+
+
 def test_a_binary_problem_has_two_outputs(cancer):
     model = SnapshotEnsembleClassifier(max_epochs=1).fit(*cancer)
-    assert model.net_.module_[-1].out_features == 2
+    assert model.net_.module_.layers[-1].out_features == 2
     np.testing.assert_allclose(
         model.predict_log_proba(cancer[0]), np.log(model.predict_proba(cancer[0]))
     )
@@ -280,6 +358,24 @@ def test_targets_are_scaled_where_the_loss_scales_with_them(diabetes, criterion)
     model = SnapshotEnsembleRegressor(Mlp, criterion=criterion, max_epochs=3, random_state=0)
     one, two = model.fit(X, y).predict(X), model.fit(X, 8 * y + 4096).predict(X)
     np.testing.assert_allclose(8 * one + 4096, two, rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e-200])
+def test_targets_of_extreme_size(diabetes, factor):
+    X, y = diabetes
+    model = SnapshotEnsembleRegressor(Mlp, max_epochs=3, random_state=0)
+    expected = model.fit(X, y).predict(X)
+    np.testing.assert_allclose(model.fit(X, y * factor).predict(X) / factor, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [lambda c: c, lambda c: c()])
+def test_a_loss_of_ones_own_sees_targets_as_they_are(diabetes, make):
+    class Own(nn.MSELoss):
+        pass
+
+    X, y = diabetes
+    model = SnapshotEnsembleRegressor(Flat, criterion=make(Own), max_epochs=1).fit(X, y)
+    assert model.history_[0, "train_loss"] > 1000
 
 
 def test_another_criterion_sees_targets_as_they_are(diabetes):

@@ -27,3 +27,13 @@ def test_majority_counts_votes_and_a_tie_goes_to_the_first_class():
     counted = majority(probabilities, np.full(4, 0.25))
     np.testing.assert_allclose(counted[0], [0.25, 0.25, 0.5])
     np.testing.assert_array_equal(counted.argmax(axis=1), [2, 0, 1])
+
+
+def test_equal_sums_of_weights_tie_whatever_their_order():
+    """0.1 + 0.2 is not 0.3 in floating point, but three tenths are three tenths."""
+    weights = np.array([0.3, 0.1, 0.2, 0.4])
+    probabilities = np.eye(2)[np.array([[0], [1], [1], [0]])]
+    probabilities[3] = 0.5  # whose vote goes to the first class
+    counted = majority(probabilities[:3], weights[:3])
+    assert counted[0, 0] == counted[0, 1]
+    assert counted.argmax(axis=1) == [0]

@@ -58,3 +58,16 @@ def test_columns_are_centred_before_any_cast():
     y = (seconds > 30).astype(int)
     model = SnapshotEnsembleClassifier(max_epochs=20, random_state=0).fit(X[:200], y[:200])
     assert model.score(X[200:], y[200:]) > 0.95
+
+
+def test_a_column_of_mostly_one_value_is_scaled_by_its_range():
+    X = np.zeros((50, 1))
+    X[:3, 0] = [1000.0, -500.0, 200.0]
+    scaler = TableScaler().fit(X)
+    assert (scaler.center_[0], scaler.scale_[0]) == (0.0, 750.0)
+
+
+def test_values_at_the_end_of_float64_stay_finite():
+    X = np.array([[1.7e308], [-1.7e308], [0.0], [1.0], [2.0]])
+    for rows in (X, X[2:]):
+        assert np.isfinite(TableScaler().fit(rows).transform(X, np.float32)).all()

@@ -345,7 +345,113 @@ def test_a_net_with_its_own_loss_is_used(digits):
     assert size(weighted) < 0.5 * size(free)
 
 
+def test_skorchs_own_nets_are_nets(digits):
+    X, y = digits
+    plain = SnapshotEnsembleClassifier(Mlp, max_epochs=2, random_state=0).fit(X, y)
+    for net in (NeuralNet, NeuralNetClassifier):
+        model = SnapshotEnsembleClassifier(Mlp, net=net, max_epochs=2, random_state=0).fit(X, y)
+        assert same(model.snapshots_, plain.snapshots_)
+
+
+def test_a_net_with_its_own_inference_predicts_by_it(digits):
+    X, y = digits
+
+    class Halved(NeuralNet):
+        def infer(self, x, **fit_params):
+            return super().infer(x / 2, **fit_params)
+
+    class HalvedLater(NeuralNet):
+        def evaluation_step(self, batch, training=False):
+            return super().evaluation_step((batch[0] / 2, batch[1]), training=training)
+
+    parameters = {"max_epochs": 3, "n_cycles": 2, "random_state": 0}
+    plain = SnapshotEnsembleClassifier(Mlp, **parameters)
+    halved = SnapshotEnsembleClassifier(Mlp, net=Halved, **parameters).fit(X, y)
+    expected = plain.fit(X / 2, y).predict_proba(X / 2)
+    np.testing.assert_allclose(halved.predict_proba(X), expected, atol=1e-6)
+    later = SnapshotEnsembleClassifier(Mlp, net=HalvedLater, **parameters).fit(X, y)
+    expected = plain.fit(X, y).predict_proba(X / 2)
+    np.testing.assert_allclose(later.predict_proba(X), expected, atol=1e-6)
+
+
+def test_a_net_of_two_modules_is_refused(digits):
+    class Two(NeuralNet):
+        def initialize_module(self):
+            super().initialize_module()
+            self.head_ = nn.Linear(2, 2)
+            return self
+
+    with pytest.raises(ValueError, match=r"Got net=Two with the modules \['module', 'head'\]"):
+        SnapshotEnsembleClassifier(Mlp, net=Two, max_epochs=1).fit(*digits)
+
+
+def test_a_nets_own_hooks_of_batches_are_called(digits):
+    class Counting(NeuralNet):
+        def on_batch_begin(self, *args, **kwargs):
+            super().on_batch_begin(*args, **kwargs)
+            self.n_seen = getattr(self, "n_seen", 0) + 1
+
+    model = SnapshotEnsembleClassifier(Mlp, net=Counting, max_epochs=1, random_state=0)
+    assert model.fit(*digits).net_.n_seen == 19
+    seen, callback = [], Callback()
+    callback.on_batch_end = lambda net, **kwargs: seen.append(1)
+    model.set_params(net=None, callbacks=[callback]).fit(*digits)
+    assert len(seen) == 19
+
+
+class OwnLoader(NeuralNet):
+    def get_iterator(self, dataset, training=False):
+        return torch.utils.data.DataLoader(dataset, batch_size=100)
+
+
+class OwnLoss(NeuralNet):
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        return nn.functional.cross_entropy(y_pred, y_true)
+
+
+class Heedless(nn.CrossEntropyLoss):
+    def forward(self, y_pred, y_true):
+        return nn.functional.cross_entropy(y_pred, y_true)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"net": OwnLoader}, "Got weights with net=OwnLoader, whose get_iterator"),
+        ({"net": OwnLoss}, "Got weights with a net whose get_loss makes no use of criterion_"),
+        ({"criterion": Heedless}, "Got weights with criterion=Heedless"),
+        ({"net__iterator_train": BatchIterator}, "Got weights with net__iterator_train="),
+    ],
+)
+def test_weights_are_never_dropped_in_silence(digits, parameters, message):
+    """Rule 3."""
+    X, y = digits
+    if "net__iterator_train" in parameters:
+        parameters = {
+            "net__iterator_train": lambda dataset, batch_size: BatchIterator(dataset, batch_size)
+        }
+    model = SnapshotEnsembleClassifier(Mlp, max_epochs=1, n_cycles=2, **parameters)
+    model.fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y, sample_weight=np.arange(len(y)))
+
+
+def test_an_iterator_of_ones_own_keeps_to_the_budget(digits):
+    """Promise 3: two and a half epochs are fifteen steps."""
+    model = SnapshotEnsembleClassifier(Mlp, net=OwnLoader, n_cycles=2, max_epochs=5)
+    model.partial_fit(*digits)
+    assert sum(model.history_[:, "train_batch_count"]) == 15
+
+
 # ------------------------------------------------------------------------- rule 7: Ctrl-C
+
+
+@pytest.fixture(autouse=True)
+def _python_handles_ctrl_c():
+    """Where the tests are started in the background, SIGINT is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Interrupting(Callback):
@@ -412,6 +518,20 @@ def test_ctrl_c_after_the_last_cycle_loses_nothing(digits):
     assert model.n_cycles_ == 5
 
 
+def test_ctrl_c_while_results_are_put_away_is_told(digits, monkeypatch):
+    from skensemble import ensemble
+
+    def interrupted(states):
+        os.kill(os.getpid(), signal.SIGINT)
+        return snapshots(states)
+
+    snapshots = ensemble.Snapshots
+    monkeypatch.setattr(ensemble, "Snapshots", interrupted)
+    model = SnapshotEnsembleClassifier(Mlp, max_epochs=2)
+    with pytest.warns(RuntimeWarning, match="keeps the 5 of 5 cycles"):
+        model.fit(*digits)
+
+
 def test_a_fit_in_another_thread_needs_no_signal_handler(digits):
     model = SnapshotEnsembleClassifier(Mlp, max_epochs=1, random_state=0)
     thread = threading.Thread(target=model.fit, args=digits)
@@ -456,7 +576,88 @@ def test_a_diverged_cycle_never_becomes_a_member(digits):
         first.fit(*digits)
 
 
+def test_outputs_that_are_not_finite_make_no_member_either(digits):
+    """Finite weights whose scores overflow."""
+
+    class Overflow(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            if len(net.history) == 3:
+                with torch.no_grad():
+                    net.module_.hidden.weight.fill_(1e30)
+                    net.module_.output.weight.fill_(1e30)
+
+    model = SnapshotEnsembleClassifier(
+        Mlp, n_cycles=4, max_epochs=4, callbacks=[Overflow()], lr=1e-9, random_state=0
+    )
+    with pytest.warns(RuntimeWarning, match="diverged in 2 of 4 cycles"):
+        model.fit(*digits)
+    assert model.n_cycles_ == 2
+
+
+def test_a_quiet_stop_on_diverged_weights_keeps_what_was_before(digits):
+    class Stop(Explode):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == self.at:
+                raise KeyboardInterrupt
+
+    model = SnapshotEnsembleClassifier(
+        Mlp, n_cycles=2, max_epochs=8, callbacks=[Stop(5)], random_state=0
+    )
+    with pytest.warns(RuntimeWarning, match="diverged in 1 of 2 cycles"):
+        model.fit(*digits)
+    assert np.isfinite(model.predict_proba(digits[0])).all()
+
+
 # ------------------------------------------------------------------------- other parts
+
+
+def test_lbfgs_records_the_loss_before_its_step(digits):
+    """It calls its closure many times; skorch records the first loss, and so do we."""
+
+    class Seen(Callback):
+        def on_batch_end(self, net, batch=None, training=None, **kwargs):
+            pass
+
+    parameters = {"optimizer": torch.optim.LBFGS, "lr": 0.1, "max_epochs": 2, "n_cycles": 1}
+    parameters |= {"module__dropout": 0.0, "batch_size": 600, "random_state": 0}
+    lean = SnapshotEnsembleClassifier(Mlp, **parameters).fit(*digits)
+    generic = SnapshotEnsembleClassifier(Mlp, callbacks=[Seen()], **parameters).fit(*digits)
+    assert lean.history_[:, "train_loss"] == generic.history_[:, "train_loss"]
+    assert same(lean.snapshots_, generic.snapshots_)
+
+
+def test_sparse_gradients_take_no_fused_step():
+    X = np.random.default_rng(0).integers(0, 9, (100, 3))
+    module = nn.Sequential(nn.EmbeddingBag(9, 2, sparse=True))
+    model = SnapshotEnsembleClassifier(module, optimizer=torch.optim.SGD, max_epochs=2)
+    assert not model.fit(X, X[:, 0] > 4).net_.optimizer_.defaults["fused"]
+
+
+def test_callbacks_that_know_each_other_still_do(digits, tmp_path):
+    from skorch.callbacks import LoadInitState, TrainEndCheckpoint
+
+    saver = TrainEndCheckpoint(dirname=str(tmp_path))
+    model = SnapshotEnsembleClassifier(
+        Mlp, max_epochs=1, n_cycles=1, callbacks=[saver, LoadInitState(saver)], random_state=0
+    )
+    one = model.fit(*digits).snapshots_
+    two = model.fit(*digits).snapshots_  # from the weights of the first
+    assert not same(one, two)
+
+
+@pytest.mark.parametrize("kind", ["stopping", "checkpoint"])
+def test_what_a_callback_loads_at_the_end_does_not_stay_in_the_net(digits, kind, tmp_path):
+    callback = EarlyStopping("train_loss", patience=99, load_best=True, sink=lambda *args: None)
+    if kind == "checkpoint":
+        callback = Checkpoint("train_loss_best", dirname=str(tmp_path), load_best=True)
+    model = SnapshotEnsembleClassifier(
+        Mlp, max_epochs=8, n_cycles=3, lr=0.1, callbacks=[callback], random_state=0
+    ).fit(*digits)
+    assert same([model.net_.module_.state_dict()], model.snapshots_[-1:])
+    assert model.n_iter_ == len(model.history_) == 8
+
+
+# --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("restart", ["warm", "cold"])
@@ -540,8 +741,12 @@ def test_an_iterator_of_skorchs_prefix_replaces_ours(digits):
     )
     plain = model.fit(X, y).snapshots_
     assert sizes == [250, 250, 100]
+    assert model.net_.criterion_.reduction == "mean"
     weighted = model.fit(X, y, sample_weight=np.arange(len(X)))
     assert not same(weighted.snapshots_, plain)
+    assert weighted.net_.criterion_.weight is None
+    in_order = model.set_params(iterator_train__shuffle=False).fit(X, y).snapshots_
+    assert not same(in_order, plain)
 
 
 def test_verbose_prints_a_line_a_cycle_and_silence_is_silent(digits, capfd):
@@ -556,3 +761,5 @@ def test_verbose_prints_a_line_a_cycle_and_silence_is_silent(digits, capfd):
         assert line.startswith(f"cycle {cycle}/3  epochs")
         assert all(word in line for word in ("lr", "loss", " s"))
     assert "epoch" in err
+    model.partial_fit(*digits)
+    assert capfd.readouterr().out.startswith("cycle 4/4  epochs")
