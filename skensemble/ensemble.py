@@ -5,25 +5,19 @@
 
 import copy
 import warnings
-from abc import ABCMeta, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
-from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
     _check_y,
     check_is_fitted,
 )
-from skorch import NeuralNet
 from skorch.utils import to_device
-from torch import nn
-from torch.utils.data import DataLoader
 
 from . import inputs, schedules
 from .batches import DatasetRows, TensorRows, numpy_type, to_tensor
@@ -31,20 +25,12 @@ from .defaults import SMALL, auto_batch_size, auto_max_epochs
 from .generators import private_generators, seed_of
 from .inference import CHUNK, member_outputs
 from .interrupts import Interrupts
-from .members import RULES, average, cycle_weights
+from .members import average, cycle_weights
 from .modules import (
-    check_can_reset,
-    constructor_of,
     data_arguments,
     float_type,
-    takes,
 )
-from .networks import TableNetwork
-from .parameters import (
-    KeywordParameters,
-    check_keywords,
-    net_arguments,
-)
+from .parameters import NetParameters
 from .progress import Progress
 from .runs import Run
 from .snapshots import Snapshots, uncompiled
@@ -68,78 +54,12 @@ class Examples(NamedTuple):
     loss_weight: NDArray[np.float64] | None
 
 
-class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
+class BaseSnapshotEnsemble(NetParameters):
     """Trains one network over several cycles and keeps a snapshot of each.
 
     A child says how targets are encoded (:meth:`_encode_y`), what the loss is
     (:meth:`_default_criterion`), and what a member's output means (:meth:`_member_values`).
     """
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "module": [callable, None],
-        "n_cycles": [Interval(Integral, 1, None, closed="left")],
-        "cycle_mult": [Interval(Real, 0, None, closed="neither")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "schedule": [StrOptions(set(schedules.SHAPES)), callable],
-        "restart": [StrOptions({"warm", "cold"})],
-        "optimizer": [callable],
-        "criterion": [callable, None],
-        "members": [StrOptions(set(RULES)), Interval(Integral, 1, None, closed="left")],
-        "net": [type, None],
-        "callbacks": [list, tuple, None],
-        "device": [str, torch.device, None],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
-
-    @abstractmethod
-    def __init__(
-        self,
-        module: Any,
-        *,
-        n_cycles: Any,
-        cycle_mult: Any,
-        lr: Any,
-        max_epochs: Any,
-        batch_size: Any,
-        schedule: Any,
-        restart: Any,
-        optimizer: Any,
-        criterion: Any,
-        members: Any,
-        net: Any,
-        callbacks: Any,
-        device: Any,
-        warm_start: Any,
-        random_state: Any,
-        verbose: Any,
-        **kwargs: Any,
-    ):
-        self.module = module
-        self.n_cycles = n_cycles
-        self.cycle_mult = cycle_mult
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.schedule = schedule
-        self.restart = restart
-        self.optimizer = optimizer
-        self.criterion = criterion
-        self.members = members
-        self.net = net
-        self.callbacks = callbacks
-        self.device = device
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
-        self._kwargs = kwargs
-
-    # ---------------------------------------------------------------- what a child fills in
-
-    _net_class: type[NeuralNet]
 
     # -------------------------------------------------- what a fit leaves behind, all at once
 
@@ -155,7 +75,6 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
     _dtype_: torch.dtype
     _is_small_: bool
     _n_steps_: int
-    _made_of_: dict[str, Any]
     _top_lr_: float
 
     _fitted_names = frozenset(
@@ -184,10 +103,6 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
     @abstractmethod
     def _encode_y(self, y: Any, sample_weight: Any, *, go_on: bool, classes: Any) -> NDArray[Any]:
         """Check targets, learn what predict must undo, and return them as the loss takes them."""
-
-    @abstractmethod
-    def _default_criterion(self) -> type[nn.Module]:
-        """The loss where ``criterion`` is None."""
 
     @abstractmethod
     def _n_outputs(self) -> int:
@@ -295,75 +210,6 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
         return draft
 
     # ----------------------------------------------------------------- checking what came
-
-    def _check_parameters(self) -> None:
-        """Check parameters, alone and together, and the names of keywords."""
-        self._validate_params()
-        if self.net is not None and not issubclass(self.net, NeuralNet):
-            raise InvalidParameterError(
-                f"Got net={self.net!r}, but expected a subclass of skorch.NeuralNet."
-            )
-        check_keywords(self._keywords(), self._get_param_names(), self._keyword_takers())
-        self._check_schedule()
-        if self.restart == "cold":
-            for part in (self.module, *self._by_prefix("module").values()):
-                if isinstance(part, nn.Module):
-                    check_can_reset(part)
-        try:
-            torch.device(self.device or "cpu")
-        except RuntimeError as error:
-            raise InvalidParameterError(
-                f"Got device={self.device!r}, but expected a device of torch, such as 'cpu' or "
-                "'cuda'."
-            ) from error
-
-    def _keyword_takers(self) -> dict[str, set[str] | None]:
-        """For each prefix of keywords the names that may follow it."""
-        criterion = self._default_criterion() if self.criterion is None else self.criterion
-        net = self._net_class if self.net is None else self.net
-        optimizer = takes(self.optimizer)
-        return {
-            "module": takes(constructor_of(self._module())),
-            "optimizer": None if optimizer is None else {*optimizer, "param_groups"},
-            "criterion": takes(constructor_of(criterion)),
-            "iterator_train": takes(DataLoader),
-            "callbacks": None,  # the net knows their names
-            "schedule": {"min_lr", "burn_in_epochs", *schedules.shape_options()},
-            "net": net_arguments(net) if self.net is None else None,
-        }
-
-    def _check_schedule(self) -> None:
-        options = self._by_prefix("schedule")
-        burn_in = options.pop("burn_in_epochs", 0)
-        if not isinstance(burn_in, Real) or not 0 <= float(burn_in) < np.inf:
-            raise InvalidParameterError(
-                f"Got schedule__burn_in_epochs={burn_in!r}, but expected a number of at least 0."
-            )
-        schedules.check_options(self.schedule, lr=self._highest_lr(), **options)
-
-    def _highest_lr(self) -> Any:
-        return self._by_prefix("optimizer").get("lr", self.lr)
-
-    def _made_of(self) -> dict[str, Any]:
-        """The parameters that a net is made of, which cannot change while it goes on."""
-        names = ["module", "optimizer", "criterion", "net"]
-        names += [
-            name
-            for name in self._keywords()
-            if name.split("__")[0] in ("module", "optimizer", "criterion", "net")
-            and name != "optimizer__lr"
-        ]
-        return {name: getattr(self, name) for name in names}
-
-    def _check_unchanged(self) -> None:
-        """Refuse to go on with a net that the parameters of now would not make."""
-        now, then = self._made_of(), self._made_of_
-        for name in sorted({*now, *then}):
-            if not _is_same(now.get(name), then.get(name)):
-                raise ValueError(
-                    f"Got {name}={now.get(name)!r} for an ensemble that goes on, but expected "
-                    f"{then.get(name)!r} as at its first fit; fit it anew with warm_start=False."
-                )
 
     def _read(self, X: Any, y: Any, sample_weight: Any, *, go_on: bool, classes: Any) -> Examples:
         """Validated input; the number and names of features are learned or compared."""
@@ -528,13 +374,6 @@ class BaseSnapshotEnsemble(KeywordParameters, metaclass=ABCMeta):
                 f"Got module={self._module_name()}, but expected one that takes "
                 f"{inputs.described(example)}: {error}"
             ) from error
-
-    def _module(self) -> Any:
-        return TableNetwork if self.module is None else self.module
-
-    def _module_name(self) -> str:
-        made = constructor_of(self._module())
-        return getattr(made, "__name__", repr(made))
 
     def _batch_size(self, n_samples: int) -> int:
         return auto_batch_size(n_samples) if self.batch_size == "auto" else int(self.batch_size)
@@ -702,13 +541,3 @@ def _of_mean_one(weight: NDArray[np.float64] | None) -> NDArray[np.float64] | No
 
 def _all_equal(weight: NDArray[np.float64]) -> bool:
     return bool((weight == weight[0]).all())
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    """Whether two parameters are one object or equal; what cannot be compared by value is not."""
-    if one is other:
-        return True
-    try:
-        return type(one) is type(other) and bool(one == other)
-    except (TypeError, ValueError):  # an array has no single truth value
-        return joblib.hash(one) == joblib.hash(other)

@@ -2,13 +2,29 @@
 
 import difflib
 import inspect
+from abc import ABCMeta, abstractmethod
 from collections.abc import Iterable
-from numbers import Integral
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
+import joblib
+import numpy as np
+import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, InvalidParameterError, make_constraint
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+    make_constraint,
+)
 from skorch import NeuralNet
+from torch import nn
+from torch.utils.data import DataLoader
+
+from . import schedules
+from .members import RULES
+from .modules import check_can_reset, constructor_of, takes
+from .networks import TableNetwork
 
 #: What each prefix of ours gives arguments to.
 PREFIXES = (
@@ -144,6 +160,165 @@ class KeywordParameters(BaseEstimator):
             if not any(constraint.is_satisfied_by(value) for constraint in made):
                 rule = " or ".join(_in_words(make_constraint(c)) for c in constraints)
                 raise InvalidParameterError(f"Got {name}={value!r}, but expected {rule}.")
+
+
+class NetParameters(KeywordParameters, metaclass=ABCMeta):
+    """The parameters that classifier and regressor share, and how they are checked."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "module": [callable, None],
+        "n_cycles": [Interval(Integral, 1, None, closed="left")],
+        "cycle_mult": [Interval(Real, 0, None, closed="neither")],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "schedule": [StrOptions(set(schedules.SHAPES)), callable],
+        "restart": [StrOptions({"warm", "cold"})],
+        "optimizer": [callable],
+        "criterion": [callable, None],
+        "members": [StrOptions(set(RULES)), Interval(Integral, 1, None, closed="left")],
+        "net": [type, None],
+        "callbacks": [list, tuple, None],
+        "device": [str, torch.device, None],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @abstractmethod
+    def __init__(
+        self,
+        module: Any,
+        *,
+        n_cycles: Any,
+        cycle_mult: Any,
+        lr: Any,
+        max_epochs: Any,
+        batch_size: Any,
+        schedule: Any,
+        restart: Any,
+        optimizer: Any,
+        criterion: Any,
+        members: Any,
+        net: Any,
+        callbacks: Any,
+        device: Any,
+        warm_start: Any,
+        random_state: Any,
+        verbose: Any,
+        **kwargs: Any,
+    ):
+        self.module = module
+        self.n_cycles = n_cycles
+        self.cycle_mult = cycle_mult
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.schedule = schedule
+        self.restart = restart
+        self.optimizer = optimizer
+        self.criterion = criterion
+        self.members = members
+        self.net = net
+        self.callbacks = callbacks
+        self.device = device
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self._kwargs = kwargs
+
+    _net_class: type[NeuralNet]
+    _made_of_: dict[str, Any]
+
+    @abstractmethod
+    def _default_criterion(self) -> type[nn.Module]:
+        """The loss where ``criterion`` is None."""
+
+    def _check_parameters(self) -> None:
+        """Check parameters, alone and together, and the names of keywords."""
+        self._validate_params()
+        if self.net is not None and not issubclass(self.net, NeuralNet):
+            raise InvalidParameterError(
+                f"Got net={self.net!r}, but expected a subclass of skorch.NeuralNet."
+            )
+        check_keywords(self._keywords(), self._get_param_names(), self._keyword_takers())
+        self._check_schedule()
+        if self.restart == "cold":
+            for part in (self.module, *self._by_prefix("module").values()):
+                if isinstance(part, nn.Module):
+                    check_can_reset(part)
+        try:
+            torch.device(self.device or "cpu")
+        except RuntimeError as error:
+            raise InvalidParameterError(
+                f"Got device={self.device!r}, but expected a device of torch, such as 'cpu' or "
+                "'cuda'."
+            ) from error
+
+    def _keyword_takers(self) -> dict[str, set[str] | None]:
+        """For each prefix of keywords the names that may follow it."""
+        criterion = self._default_criterion() if self.criterion is None else self.criterion
+        net = self._net_class if self.net is None else self.net
+        optimizer = takes(self.optimizer)
+        return {
+            "module": takes(constructor_of(self._module())),
+            "optimizer": None if optimizer is None else {*optimizer, "param_groups"},
+            "criterion": takes(constructor_of(criterion)),
+            "iterator_train": takes(DataLoader),
+            "callbacks": None,  # the net knows their names
+            "schedule": {"min_lr", "burn_in_epochs", *schedules.shape_options()},
+            "net": net_arguments(net) if self.net is None else None,
+        }
+
+    def _check_schedule(self) -> None:
+        options = self._by_prefix("schedule")
+        burn_in = options.pop("burn_in_epochs", 0)
+        if not isinstance(burn_in, Real) or not 0 <= float(burn_in) < np.inf:
+            raise InvalidParameterError(
+                f"Got schedule__burn_in_epochs={burn_in!r}, but expected a number of at least 0."
+            )
+        schedules.check_options(self.schedule, lr=self._highest_lr(), **options)
+
+    def _highest_lr(self) -> Any:
+        return self._by_prefix("optimizer").get("lr", self.lr)
+
+    def _made_of(self) -> dict[str, Any]:
+        """The parameters that a net is made of, which cannot change while it goes on."""
+        names = ["module", "optimizer", "criterion", "net"]
+        names += [
+            name
+            for name in self._keywords()
+            if name.split("__")[0] in ("module", "optimizer", "criterion", "net")
+            and name != "optimizer__lr"
+        ]
+        return {name: getattr(self, name) for name in names}
+
+    def _check_unchanged(self) -> None:
+        """Refuse to go on with a net that the parameters of now would not make."""
+        now, then = self._made_of(), self._made_of_
+        for name in sorted({*now, *then}):
+            if not _is_same(now.get(name), then.get(name)):
+                raise ValueError(
+                    f"Got {name}={now.get(name)!r} for an ensemble that goes on, but expected "
+                    f"{then.get(name)!r} as at its first fit; fit it anew with warm_start=False."
+                )
+
+    def _module(self) -> Any:
+        return TableNetwork if self.module is None else self.module
+
+    def _module_name(self) -> str:
+        made = constructor_of(self._module())
+        return getattr(made, "__name__", repr(made))
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two parameters are one object or equal; what cannot be compared by value is not."""
+    if one is other:
+        return True
+    try:
+        return type(one) is type(other) and bool(one == other)
+    except (TypeError, ValueError):  # an array has no single truth value
+        return joblib.hash(one) == joblib.hash(other)
 
 
 def _in_words(constraint: Any) -> str:
