@@ -61,6 +61,12 @@ class BaseSnapshotEnsemble(NetParameters):
     (:meth:`_default_criterion`), and what a member's output means (:meth:`_member_values`).
     """
 
+    # Where scikit-learn's HTML representation links to.
+    _doc_link_module = "skensemble"
+    _doc_link_template = (
+        "https://skensemble.readthedocs.io/en/stable/generated/skensemble.{estimator_name}.html"
+    )
+
     # -------------------------------------------------- what a fit leaves behind, all at once
 
     net_: SnapshotNet

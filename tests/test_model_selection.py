@@ -93,4 +93,5 @@ def test_the_html_repr_shows_parameters(model, cancer):
     html = make_pipeline(StandardScaler(), model)._repr_html_()
     assert "SnapshotEnsembleClassifier" in html
     assert "module__hidden" in html
+    assert "generated/skensemble.SnapshotEnsembleClassifier.html" in html
     assert "fitted" in model.fit(*cancer)._repr_html_()
