@@ -193,7 +193,8 @@ class BaseSnapshotEnsemble(NetParameters):
                 draft._learn_columns(data)
             net, rows = draft._prepare(data, go_on=go_on)
             example = to_device(rows.X[:EXAMPLE], net.device)
-            with few_threads(net.module_, example, min(net.batch_size, len(rows))):
+            n_rows, batch_size = min(EXAMPLE, len(rows)), min(net.batch_size, len(rows))
+            with few_threads(net, example, n_rows, batch_size):
                 run = draft._plan(
                     net, rows, example, generators.batches, interrupts, go_on, one_cycle
                 )

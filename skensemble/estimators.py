@@ -101,7 +101,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         The class labels, sorted.
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where X has names that are all strings.
     net_ : skorch.NeuralNet
         The net that trained; ``net_.module_`` holds the last snapshot.
@@ -132,7 +132,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
        Ensembles: Train 1, Get M for Free", ICLR 2017.
     .. [2] I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
        ICLR 2017.
-    .. [3] L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
+    .. [3] Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
 
     Examples
     --------
@@ -475,7 +475,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     ----------
     n_features_in_ : int
         Number of columns.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where X has names that are all strings.
     net_ : skorch.NeuralNet
         The net that trained; ``net_.module_`` holds the last snapshot.
@@ -506,7 +506,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
        Ensembles: Train 1, Get M for Free", ICLR 2017.
     .. [2] I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
        ICLR 2017.
-    .. [3] L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
+    .. [3] Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
 
     Examples
     --------

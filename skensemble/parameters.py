@@ -111,6 +111,7 @@ class KeywordParameters(BaseEstimator):
         Parameters
         ----------
         **params : dict
+            Names and values.
 
         Returns
         -------
@@ -332,7 +333,9 @@ def _in_words(constraint: Any) -> str:
 
 def unexpected(name: str, known: Iterable[str]) -> str:
     """Error text for a name that nothing takes, with the nearest that is taken."""
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
+    nested = {k.partition("__")[2]: k for k in sorted(known) if "__" in k}
+    near = [nested[name]] if name in nested else []
+    near = near or difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
     hint = f" Did you mean {near[0]}?" if near else ""
     prefixes = ", ".join(prefix + "__*" for prefix in PREFIXES)
     return (
@@ -377,7 +380,7 @@ def _check_net_keyword(keyword: str, name: str) -> None:
     """Refuse what another parameter of ours already sets."""
     first = name.split("__")[0]
     if name == "train_split":
-        raise ValueError(f"Got {keyword}, but expected none: which rows are left out is ours.")
+        raise ValueError(f"Got {keyword}, but expected none: all rows are trained on.")
     if first in SET_BY_US or (first != "net" and first in PREFIXES and name != first):
         raise ValueError(f"Got {keyword}, but expected it as {name}=.")
 

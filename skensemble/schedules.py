@@ -306,7 +306,7 @@ def learning_rates(
     ----------
     .. [1] I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
        ICLR 2017, eq. 5.
-    .. [2] L. N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
+    .. [2] Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017,
        section 3.
     .. [3] G. Huang et al., "Snapshot Ensembles: Train 1, Get M for Free", ICLR 2017, eq. 2.
 

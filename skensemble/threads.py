@@ -1,26 +1,33 @@
 """How many threads a fit works with."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
-#: Multiplications of one step below which handing work to a second thread costs more than it
-#: saves: 128 rows of a 54-128-128-7 network have 3e6, 1,024 rows of a 54-256-256-7 one 8e7.
+#: Multiplications of one forward pass below which handing work to a second thread costs more than
+#: it saves: 128 rows of a 54-128-128-7 network have 3e6, 1,024 rows of a 54-256-256-7 one 8e7.
 _SMALL_STEP = 1e7
 
 
 @contextlib.contextmanager
-def few_threads(module: nn.Module, example: Any, batch_size: int) -> Iterator[None]:
+def few_threads(net: Any, example: Any, n_rows: int, batch_size: int) -> Iterator[None]:
     """One intra-op thread for small steps, the number that was set for others.
 
     Also what makes a small fit the same to the bit in a worker process, which has one thread.
+
+    Parameters
+    ----------
+    net : SnapshotNet
+    example : Tensor or dict of Tensor
+        A batch to count on.
+    n_rows, batch_size : int
+        Rows of the example and of a step.
     """
-    n_parameters = sum(p.numel() for p in module.parameters())
     before = torch.get_num_threads()
-    if batch_size * n_parameters * _positions(example) >= _SMALL_STEP or before == 1:
+    if before == 1 or multiplications(net, example) * batch_size / n_rows >= _SMALL_STEP:
         yield
         return
     torch.set_num_threads(1)
@@ -30,8 +37,25 @@ def few_threads(module: nn.Module, example: Any, batch_size: int) -> Iterator[No
         torch.set_num_threads(before)
 
 
-def _positions(example: Any) -> int:
-    """How often a convolution uses its parameters for one row: once for each pixel."""
-    if isinstance(example, Mapping):
-        return max(map(_positions, example.values()))
-    return max(1, example[0].numel() // example.shape[1]) if example.ndim > 2 else 1
+def multiplications(net: Any, example: Any) -> float:
+    """Multiplications by parameters in one forward pass.
+
+    A layer's parameters are used once for each of its outputs of their first axis: once a row in
+    a linear layer, once a pixel of the output in a convolution, once a step in a recurrent one.
+    """
+    total = 0.0
+
+    def count(part: nn.Module, _: Any, out: Any) -> None:
+        nonlocal total
+        own = [p for p in part.parameters(recurse=False) if p.ndim > 1]
+        out = out[0] if isinstance(out, tuple) else out
+        if own and isinstance(out, torch.Tensor):
+            total += sum(p.numel() for p in own) * out.numel() / own[0].shape[0]
+
+    hooks = [part.register_forward_hook(count) for part in net.module_.modules()]
+    try:
+        net.probe(example)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total

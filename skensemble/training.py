@@ -503,14 +503,14 @@ def check_callback(callback: Any) -> None:
         )
     if isinstance(callback, ScoringBase | PassthroughScoring) and not callback.on_train:
         raise ValueError(
-            f"Got {name}(on_train=False), but no rows are left out for validation "
-            "(validation=None); expected on_train=True."
+            f"Got {name}(on_train=False), but no rows are left out for validation; "
+            "expected on_train=True."
         )
     monitor = getattr(callback, "monitor", None)
     if isinstance(monitor, str) and monitor.startswith("valid"):
         raise ValueError(
-            f"Got {name}(monitor={monitor!r}), but no rows are left out for validation "
-            f"(validation=None); expected a monitor of the training rows, such as "
+            f"Got {name}(monitor={monitor!r}), but no rows are left out for validation; expected "
+            f"a monitor of the training rows, such as "
             f"{monitor.replace('valid', 'train', 1)!r}."
         )
 

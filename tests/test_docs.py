@@ -5,6 +5,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,16 @@ import skensemble
 
 TOP = Path(__file__).parent.parent
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (TOP / "README.md").read_text(), re.M | re.S)
+PAGES = sorted((TOP / "docs").glob("*.rst"))
 MODULES = [m.name for m in pkgutil.iter_modules(skensemble.__path__)]
+
+
+def rst_blocks(text):
+    """The Python code blocks of a page, without their indent."""
+    found = re.finditer(r"^( *)\.\. code-block:: python\n((?: *\n|\1 +.*\n)*)", text + "\n", re.M)
+    for match in found:
+        lines = [line for line in match[2].splitlines() if not re.match(r" *:\w+:", line)]
+        yield textwrap.dedent("\n".join(lines))
 
 
 def test_readme_has_python_blocks():
@@ -27,6 +37,17 @@ def test_readme_blocks_run_one_after_another(tmp_path, monkeypatch):
     for block in BLOCKS:
         exec(compile(block, "README.md", "exec"), namespace)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_blocks_of_the_site_run_page_by_page(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    namespace = {"__name__": "__main__"}
+    for block in rst_blocks(page.read_text()):
+        exec(compile(block, page.name, "exec"), namespace)
+    assert doctest.testfile(str(page), module_relative=False).failed == 0
+    assert {p.name for p in tmp_path.iterdir()} <= {"model.joblib", "last.pt"}  # which it asks for
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,0 +1,8 @@
+"""The order of the examples in the gallery: the first things first."""
+
+FIRST = ["quickstart.py", "learning_rate_and_error.py", "custom_module.py", "grid_search_cycles.py"]
+
+
+def first_things_first(name):
+    """Sorting key of a file name; those that are not listed follow by name."""
+    return (FIRST.index(name) if name in FIRST else len(FIRST), name)

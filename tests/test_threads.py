@@ -1,0 +1,59 @@
+"""Threads by the size of a step."""
+
+import pytest
+import torch
+from torch import nn
+
+from skensemble import SnapshotEnsembleClassifier
+from skensemble.threads import few_threads, multiplications
+
+
+class Net:
+    def __init__(self, module):
+        self.module_ = module
+
+    def probe(self, X):
+        with torch.no_grad():
+            return self.module_(X)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "per_row"),
+    [
+        (
+            nn.Sequential(nn.Linear(54, 128), nn.ReLU(), nn.Linear(128, 7)),
+            (54,),
+            54 * 128 + 128 * 7,
+        ),
+        (nn.Conv2d(1, 16, 3), (1, 8, 8), 9 * 16 * 36),
+        (nn.Conv2d(1, 16, 3, stride=2), (1, 9, 9), 9 * 16 * 16),
+        (nn.GRU(5, 8, batch_first=True), (3, 5), 3 * (24 * 5 + 24 * 8) / 3),
+    ],
+    ids=["linear", "convolution", "stride", "recurrent"],
+)
+def test_multiplications_of_a_row(module, shape, per_row):
+    assert multiplications(Net(module), torch.zeros(4, *shape)) == 4 * per_row
+
+
+def test_large_steps_keep_their_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for n_units, expected in ((16, 1), (4096, 2)):
+            net, example = Net(nn.Linear(32, n_units)), torch.zeros(8, 32)
+            with few_threads(net, example, 8, 128):
+                assert torch.get_num_threads() == expected
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_images_count_their_pixels_where_a_layer_sees_them(digits):
+    """A large dense layer behind a small convolution is not used once a pixel."""
+    X, y = digits
+    convolution = nn.Sequential(
+        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(72, 10)
+    )
+    model = SnapshotEnsembleClassifier(convolution, max_epochs=1).fit(X.reshape(-1, 1, 8, 8), y)
+    per_row = multiplications(model.net_, torch.zeros(1, 1, 8, 8))
+    assert per_row == 9 * 8 * 36 + 72 * 10
