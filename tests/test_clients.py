@@ -248,6 +248,8 @@ def test_permutation_importance_and_partial_dependence(classifier, regressor, ca
     X, _, y, _ = cancer_split
     X = X[:, :4]
     model = classifier.fit(X, y)
+    mlp = make_pipeline(StandardScaler(), MLPClassifier((32,), max_iter=1000, random_state=0))
+    assert model.score(X, y) >= mlp.fit(X, y).score(X, y) - 0.02
     one, two = (
         permutation_importance(model, X, y, n_repeats=2, random_state=0, n_jobs=n) for n in (1, 2)
     )
@@ -262,7 +264,7 @@ def test_permutation_importance_and_partial_dependence(classifier, regressor, ca
     PartialDependenceDisplay.from_estimator(regressor.fit(X, y), X, [0], grid_resolution=5)
 
 
-def test_a_learning_curve_by_partial_fit(classifier, cancer_split):
+def test_a_learning_curve_by_partial_fit(classifier, cancer_split, mlp_accuracy):
     X, _, y, _ = cancer_split
     sizes, _, scores = learning_curve(
         classifier,
@@ -280,22 +282,24 @@ def test_a_learning_curve_by_partial_fit(classifier, cancer_split):
         direct.partial_fit(X[rows], y[rows], classes=[0, 1])
     expected = -log_loss(y[test], direct.predict_proba(X[test]))
     assert scores[-1][0] == pytest.approx(expected, rel=1e-12)
+    assert direct.score(X[test], y[test]) >= mlp_accuracy - 0.05  # of half the rows
 
 
 @pytest.mark.filterwarnings("default")  # joblib's own
 @pytest.mark.parametrize("backend", ["loky", "threading"])
-def test_joblibs_backends_give_the_same_scores(classifier, cancer_split, backend):
-    X, _, y, _ = cancer_split
+def test_joblibs_backends_give_the_same_scores(classifier, cancer_split, mlp_accuracy, backend):
+    X, X_test, y, y_test = cancer_split
     grid = {"n_cycles": [1, 3]}
     alone = GridSearchCV(classifier, grid, cv=2, scoring="neg_log_loss").fit(X, y)
     with joblib.parallel_config(backend, n_jobs=2):
         together = GridSearchCV(classifier, grid, cv=2, scoring="neg_log_loss").fit(X, y)
     for key in ("split0_test_score", "split1_test_score"):
         np.testing.assert_array_equal(together.cv_results_[key], alone.cv_results_[key])
+    assert together.best_estimator_.score(X_test, y_test) >= mlp_accuracy - 0.03
 
 
-def test_weights_are_routed_through_pipeline_and_search(classifier, cancer_split):
-    X, _, y, _ = cancer_split
+def test_weights_are_routed_through_pipeline_and_search(classifier, cancer_split, mlp_accuracy):
+    X, X_test, y, y_test = cancer_split
     weight = np.random.default_rng(0).random(len(y))
     with sklearn.config_context(enable_metadata_routing=True):
         asking = clone(classifier).set_fit_request(sample_weight=True)
@@ -310,15 +314,17 @@ def test_weights_are_routed_through_pipeline_and_search(classifier, cancer_split
     np.testing.assert_array_equal(
         best.predict_proba(X), direct.fit(Z, y, sample_weight=weight).predict_proba(Z)
     )
+    assert best.score(X_test, y_test) >= mlp_accuracy - 0.03
 
 
-def test_a_pipeline_with_a_memory(classifier, cancer_split, tmp_path):
-    X, _, y, _ = cancer_split
+def test_a_pipeline_with_a_memory(classifier, cancer_split, mlp_accuracy, tmp_path):
+    X, X_test, y, y_test = cancer_split
     steps = [("scale", StandardScaler()), ("net", classifier)]
     remembered = Pipeline(steps, memory=str(tmp_path))
     first = remembered.fit(X, y).predict_proba(X)
     np.testing.assert_array_equal(remembered.fit(X, y).predict_proba(X), first)
     np.testing.assert_array_equal(Pipeline(steps).fit(X, y).predict_proba(X), first)
+    assert remembered.score(X_test, y_test) >= mlp_accuracy - 0.03
 
 
 # --------------------------------------------------------------- under every configuration

@@ -25,6 +25,19 @@ def probabilities(X, y, module=None, X_test=None, **parameters):
     return model.predict_proba(X if X_test is None else X_test)
 
 
+@pytest.mark.parametrize("module", [None, Mlp, "dict"])
+def test_what_all_others_equal_reaches_the_score_of_an_mlp(digits, module):
+    """The tests below compare with the plain array, to the bit; here is that array's score."""
+    X, y = digits
+    theirs = MLPClassifier((64,), max_iter=500, random_state=0).fit(X[:400], y[:400])
+    parameters = {"max_epochs": 100, "random_state": 0}
+    if module is Mlp:
+        parameters |= {"module__n_hidden": 64, "lr": 0.002}
+    model = SnapshotEnsembleClassifier(OneInput if module == "dict" else module, **parameters)
+    ours = model.fit(X[:400], y[:400]).score(X[400:], y[400:])
+    assert ours >= theirs.score(X[400:], y[400:]) - 0.01
+
+
 # --------------------------------------------------------------------------- array-likes
 
 
