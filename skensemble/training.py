@@ -6,6 +6,7 @@ step of every cycle. All that is particular to speed stands in ``SnapshotNet.run
 
 import copy
 import functools
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,6 @@ import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback, LRScheduler, PassthroughScoring, PrintLog
 from skorch.callbacks.scoring import ScoringBase
-from skorch.dataset import get_len, unpack_data
 from skorch.utils import get_map_location, to_device
 from torch import nn
 from torch.utils.data import DataLoader
@@ -57,8 +57,19 @@ class CyclicRate(Callback):
         self.step = 0
 
     def on_batch_begin(self, net: Any, batch: Any = None, training: Any = None, **_: Any) -> None:
-        if not training:
-            return
+        if training:
+            self.set_rate(self.groups_of(net))
+
+    def groups_of(self, net: Any) -> list[dict[str, Any]]:
+        """All parameter groups of a net, each with its own rate noted."""
+        optimizers = [getattr(net, name + "_") for name in net._optimizers]
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        for group in groups:
+            group.setdefault("initial_lr", group["lr"])
+        return groups
+
+    def set_rate(self, groups: list[dict[str, Any]]) -> None:
+        """Set the rate of the next step."""
         if self.interrupts.marked:
             raise KeyboardInterrupt
         if self.step == len(self.fractions):
@@ -68,9 +79,8 @@ class CyclicRate(Callback):
             )
         fraction = self.fractions[self.step]
         self.step += 1
-        for name in net._optimizers:
-            for group in getattr(net, name + "_").param_groups:
-                group["lr"] = fraction * group.setdefault("initial_lr", group["lr"])
+        for group in groups:
+            group["lr"] = fraction * group["initial_lr"]
 
 
 class SnapshotRecorder(Callback):
@@ -113,17 +123,20 @@ class SnapshotRecorder(Callback):
         self.diverged = 0
 
     def on_batch_end(self, net: Any, batch: Any = None, training: Any = None, **kw: Any) -> None:
-        if not training:
-            return
+        if training:
+            self.after_step(net, kw["loss"].detach())
+
+    def after_step(self, net: Any, loss: torch.Tensor) -> None:
+        """Count a step, and take the snapshot if a cycle ends with it."""
         self.step += 1
         if self.progress is not None:
-            self.losses.append(kw["loss"].detach())
+            self.losses.append(loss)
         if self.step != self.ends[len(self.states) + self.diverged]:
             return
         self.take(net)
         if self.progress is not None:
-            loss = float(torch.stack(self.losses).double().mean())
-            self.progress.cycle_finished(self.step, _current_lr(net), loss)
+            mean = float(torch.stack(self.losses).double().mean())
+            self.progress.cycle_finished(self.step, _current_lr(net), mean)
             self.losses.clear()
         if self.cold and self.step < self.ends[-1]:
             net.redraw()
@@ -280,16 +293,9 @@ class SnapshotNet(NeuralNet):
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
             return
         losses, sizes = [], []
-        self._set_training(True)
-        for batch in iterator:
-            run.rate.on_batch_begin(self, batch=batch, training=True)
-            loss = self._lean_step(*unpack_data(batch))
+        for loss, size in self._lean_steps(run, iterator):
             losses.append(loss)
-            sizes.append(get_len(batch[0]))
-            taken = run.recorder.last_taken
-            run.recorder.on_batch_end(self, batch=batch, training=True, loss=loss)
-            if run.recorder.last_taken != taken:  # a cold restart makes a new module
-                self._set_training(True)
+            sizes.append(size)
         if not losses:
             return
         # One row for the epoch in place of one a batch: skorch's callbacks average over rows.
@@ -299,21 +305,55 @@ class SnapshotNet(NeuralNet):
         self.history.record_batch(prefix + "_batch_size", sum(sizes))
         self.history.record(prefix + "_batch_count", len(sizes))
 
-    def _lean_step(self, X: Any, y: torch.Tensor) -> torch.Tensor:
-        """The same as ``train_step``, with nothing between the calls to torch."""
-        first = None
+    def _lean_steps(self, run: "Run", iterator: Any) -> Iterator[tuple[torch.Tensor, int]]:
+        """The steps of an epoch with nothing but torch's calls between them: loss and rows."""
+        rate, recorder = run.rate, run.recorder
+        taken = None
+        for X, y in iterator:
+            if recorder.last_taken != taken:  # at first, and after a cold restart
+                self._set_training(True)
+                step, groups = self._stepper(iterator), rate.groups_of(self)
+                taken = recorder.last_taken
+            rate.set_rate(groups)
+            loss = step(X, y)
+            recorder.after_step(self, loss)
+            yield loss, len(y)
+
+    def _stepper(self, iterator: Any) -> Callable[[Any, torch.Tensor], torch.Tensor]:
+        """What takes one step on a batch and returns its loss, as ``train_step`` does."""
+        optimizers = [getattr(self, name + "_") for name in self._optimizers]
+        if len(optimizers) != 1 or not _needs_no_closure(optimizers[0]):
+            return self._step_with_closure
+        module, criterion, device = self.module_, self.criterion_, self.device
+        is_there = isinstance(getattr(iterator, "iterator", None), BatchIterator)
+        parameters = [p for group in optimizers[0].param_groups for p in group["params"]]
+        update = _bare_step(optimizers[0])
+
+        def step(X: Any, y: torch.Tensor) -> torch.Tensor:
+            for parameter in parameters:
+                parameter.grad = None
+            if not is_there:
+                X, y = to_device(X, device), to_device(y, device)
+            loss = criterion(module(**X) if isinstance(X, dict) else module(X), y)
+            loss.backward()
+            update()
+            return loss.detach()
+
+        return step
+
+    def _step_with_closure(self, X: Any, y: torch.Tensor) -> torch.Tensor:
+        """A step of an optimizer that asks for the loss itself, such as LBFGS."""
+        losses = []
 
         def closure() -> torch.Tensor:
-            nonlocal first
             self._zero_grad_optimizer()
             loss = self.get_loss(self.infer(X), y, X=X, training=True)
             loss.backward()
-            first = loss.detach() if first is None else first
+            losses.append(loss.detach())
             return loss
 
         self._step_optimizer(closure)
-        assert first is not None
-        return first
+        return losses[0]
 
     def _is_lean(self, run: "Run") -> bool:
         """Whether neither the class nor a callback looks at single batches."""
@@ -513,6 +553,36 @@ def check_callback(callback: Any) -> None:
             f"a monitor of the training rows, such as "
             f"{monitor.replace('valid', 'train', 1)!r}."
         )
+
+
+def _needs_no_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step after the backward pass is the same as one with a closure around it.
+
+    So it is for torch's own optimizers but LBFGS; of another's one cannot know.
+    """
+    ours = type(optimizer).__module__.startswith("torch.optim.")
+    return ours and not isinstance(optimizer, torch.optim.LBFGS)
+
+
+def _bare_step(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
+    """The optimizer's step without what torch wraps around it for its profiler and for hooks.
+
+    Where hooks are set, or where torch wraps it otherwise, the step as it is.
+    """
+    bare: Any = type(optimizer).step
+    while hasattr(bare, "__wrapped__"):
+        bare = bare.__wrapped__
+    hooks = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+    is_hooked = any(getattr(optimizer, name, True) for name in hooks)
+    differs = any(group.get("differentiable") for group in optimizer.param_groups)
+    if is_hooked or differs or "step" in vars(optimizer):
+        return optimizer.step
+
+    def step() -> None:
+        with torch.no_grad():
+            bare(optimizer)
+
+    return step
 
 
 def _can_fuse(module: nn.Module, parameters: list[torch.Tensor]) -> bool:

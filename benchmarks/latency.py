@@ -1,0 +1,39 @@
+"""Probabilities of one row: ten members of the built-in network against one MLPClassifier."""
+
+from typing import Any
+
+from sklearn.neural_network import MLPClassifier
+
+from skensemble import SnapshotEnsembleClassifier
+
+from .timing import interleaved, ratios
+from .workloads import SMALLEST, WORKLOADS
+
+
+def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
+    """Whole calls, validation included, hidden layers of 128 and 128."""
+    work = (SMALLEST if smallest else WORKLOADS)["W1"]
+    X, y = work.data()
+    X, y = X[:2000], y[:2000]
+    model = SnapshotEnsembleClassifier(n_cycles=10, max_epochs=1, random_state=0).fit(X, y)
+    theirs = MLPClassifier((128, 128), max_iter=2, tol=1e9, n_iter_no_change=1).fit(X, y)
+    row, calls = X[:1], 20 if smallest else 500
+
+    def many(predict: Any) -> Any:
+        def call() -> None:
+            for _ in range(calls):
+                predict(row)
+
+        return call
+
+    seconds = interleaved(
+        {"MLPClassifier": many(theirs.predict_proba), "ours": many(model.predict_proba)}, repeats
+    )
+    return [
+        {
+            "rows": 1,
+            "members": 10,
+            "MLPClassifier, ms": 1e3 * sorted(seconds["MLPClassifier"])[repeats // 2] / calls,
+            "ours / MLPClassifier": ratios(seconds, "MLPClassifier")["ours"],
+        }
+    ]
