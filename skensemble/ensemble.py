@@ -6,7 +6,7 @@
 import copy
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -23,7 +23,7 @@ from . import inputs, schedules
 from .batches import DatasetRows, TensorRows, numpy_type, to_tensor
 from .defaults import SMALL, auto_batch_size, auto_max_epochs
 from .generators import private_generators, seed_of
-from .inference import CHUNK, member_outputs
+from .inference import chunk_size, member_outputs
 from .interrupts import Interrupts
 from .members import average, cycle_weights
 from .modules import (
@@ -123,8 +123,8 @@ class BaseSnapshotEnsemble(NetParameters):
         """Encoded targets as the criterion takes them beside such an output."""
 
     @abstractmethod
-    def _member_values(self, outputs: torch.Tensor) -> NDArray[np.float64]:
-        """What is averaged over members, (M, n, k), from their raw outputs."""
+    def _member_values(self, outputs: torch.Tensor) -> torch.Tensor:
+        """What is averaged over members, in float64, (M, n, k), from their raw outputs."""
 
     def _weigh_classes(self, y: NDArray[Any], weight: Any) -> Any:
         """Weights of the loss from the user's: a regressor has no classes."""
@@ -494,29 +494,41 @@ class BaseSnapshotEnsemble(NetParameters):
 
     # ----------------------------------------------------------------------- predicting
 
-    def _values(self, X: Any, members: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
-        """What the members given say of X, ``(members, rows, k)``, chunk by chunk."""
-        check_is_fitted(self)
+    def _values(self, X: Any, members: NDArray[Any]) -> Iterator[tuple[int, torch.Tensor]]:
+        """What the members given say of X: the number of rows, and ``(members, rows, k)``."""
         source, _ = self._read_input(X, reset=False)
-        size = CHUNK
+        size = chunk_size(self.net_)
         if isinstance(source, inputs.DatasetInput):
             source.dtype, size = self._dtype_, self.net_.batch_size
         device = torch.device(self.net_.device or "cpu")
-        states = self._snapshots_.to(device).views(members)
-        chunks = (to_device(chunk, device) for chunk in source.chunks(self._tensor, size))
-        for outputs in member_outputs(self.net_, states, chunks):
-            yield self._member_values(outputs)
+        chunks = source.chunks(self._tensor, size)
+        if device.type != "cpu":
+            chunks = (to_device(chunk, device) for chunk in chunks)
+        for outputs in member_outputs(self.net_, self._snapshots_.to(device), members, chunks):
+            yield source.n_samples, self._member_values(outputs.cpu())
 
     def _combined(self, X: Any, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Weighted combinations of members: ``(S, members)`` weights give ``(S, n, k)``."""
         members = np.flatnonzero(weights.any(axis=0))
-        parts = [
-            np.stack([self._vote(values, row) for row in weights[:, members]])
-            for values in self._values(X, members)
-        ]
-        return np.concatenate(parts, axis=1)
+        chosen = torch.from_numpy(weights[:, members])
+        return self._gathered(X, members, lambda values: self._vote(values, chosen))
 
-    def _vote(self, values: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _gathered(
+        self, X: Any, members: NDArray[Any], combine: Callable[[torch.Tensor], torch.Tensor]
+    ) -> NDArray[np.float64]:
+        """What is made of the members' values, all rows along the second axis."""
+        out, done = np.empty((0, 0, 0)), 0
+        for n_samples, values in self._values(X, members):
+            part = combine(values).numpy()
+            if part.shape[1] == n_samples:
+                return part
+            if not done:  # the only memory that grows with the rows
+                out = np.empty((len(part), n_samples, part.shape[2]))
+            out[:, done : done + part.shape[1]] = part
+            done += part.shape[1]
+        return out
+
+    def _vote(self, values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """How members are combined; a classifier may count votes instead."""
         return average(values, weights)
 
@@ -535,7 +547,7 @@ class BaseSnapshotEnsemble(NetParameters):
 
     def _each_member(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
-        return np.concatenate(list(self._values(X, np.arange(self.n_cycles_))), axis=1)
+        return self._gathered(X, np.arange(self.n_cycles_), lambda values: values)
 
 
 def _of_mean_one(weight: NDArray[np.float64] | None) -> NDArray[np.float64] | None:

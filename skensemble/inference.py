@@ -1,20 +1,31 @@
 """All members over a stream of batches."""
 
 import copy
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
+from skorch import NeuralNet
 from torch import nn
-from torch.func import functional_call
 
-from .snapshots import State, uncompiled
+from .snapshots import Snapshots, State, named_tensors, uncompiled
 
-#: Rows that every member predicts before the next ones are fetched; they stay in the cache.
+#: Rows that every member predicts before the next ones are fetched: few enough for the cache.
 CHUNK = 2048
 
+#: The same where all members are multiplied at once.
+STACKED_CHUNK = 512
 
-def member_outputs(net: Any, states: list[State], batches: Iterable[Any]) -> Iterator[torch.Tensor]:
+
+def chunk_size(net: Any) -> int:
+    """Rows to be handed to :func:`member_outputs` at a time."""
+    return STACKED_CHUNK if _is_stackable(net) else CHUNK
+
+
+def member_outputs(
+    net: Any, snapshots: Snapshots, members: Any, batches: Iterable[Any]
+) -> Iterator[torch.Tensor]:
     """Outputs of every member for one batch after the other.
 
     Parameters
@@ -22,45 +33,74 @@ def member_outputs(net: Any, states: list[State], batches: Iterable[Any]) -> Ite
     net : SnapshotNet
         A net whose module is of the members' kind. Its parameters are not used, and it is not
         touched.
-    states : list of dict
-        Parameters and buffers of each member.
+    snapshots : Snapshots
+        On the device of the batches.
+    members : sequence of int
+        Which of them predict.
     batches : iterable of Tensor
 
     Yields
     ------
     outputs : Tensor of shape (members, batch, ...)
     """
-    call = _stateless(net)
     with torch.inference_mode():
+        if _is_stackable(net):
+            stacks = snapshots.stacks(members)
+            forward: Any = uncompiled(net.module_).forward_members
+            for X in batches:
+                yield forward(stacks, X)
+            return
+        calls = list(_members(net, snapshots.views(members)))
         for X in batches:
-            yield torch.stack([call(state, X) for state in states])
+            yield torch.stack([call(X) for call in calls])
 
 
-class _Shell(nn.Module):
-    """A module whose forward is the net's inference, so that ``functional_call`` serves it."""
-
-    def __init__(self, net: Any, module: nn.Module):
-        super().__init__()
-        self.module = module
-        self.net = net.standing_in(module)
-
-    def forward(self, X: Any) -> torch.Tensor:
-        return self.net.scores(X)
+def _is_stackable(net: Any) -> bool:
+    """Whether the module multiplies all members at once, and nothing of the net's is in between."""
+    cls = type(net)
+    is_plain = cls.infer is NeuralNet.infer and cls.evaluation_step is NeuralNet.evaluation_step
+    return is_plain and hasattr(uncompiled(net.module_), "forward_members")
 
 
-def _stateless(net: Any) -> Any:
-    """The net in eval mode as a function of a state and a batch.
+def _members(net: Any, states: list[State]) -> Iterator[Callable[[Any], torch.Tensor]]:
+    """For each state a function of a batch: the net's inference with that state, in eval mode.
 
-    ``functional_call`` swaps tensors in and out of the module, so each call works on a copy of
-    its own, which shares the tensors: two threads may predict at once.
+    The module is copied for each call, sharing the tensors: two threads may predict at once, and
+    a module that keeps something of its last batch keeps it to itself. One copy serves all
+    members in turn, unless a part holds its tensors in a second place, as recurrent layers do.
     """
     module = uncompiled(net.module_)
-    tensors = [*module.parameters(), *module.buffers()]
-    shell = _Shell(net, copy.deepcopy(module, {id(t): t for t in tensors})).eval()
+    if any(_has_loose_tensors(part) for part in module.modules()):
+        for state in states:
+            memo = {id(tensor): state[name] for name, tensor in named_tensors(module)}
+            yield net.standing_in(copy.deepcopy(module, memo).eval()).scores
+        return
+    memo = {id(tensor): tensor for _, tensor in named_tensors(module)}
+    member = net.standing_in(copy.deepcopy(module, memo).eval())
+    places = list(_places(member.module_))
+    for state in states:
+        yield functools.partial(_scores_with, member, places, state)
 
-    def call(state: State, X: Any) -> torch.Tensor:
-        named = {f"module.{name}": value for name, value in state.items()}
-        # tie_weights=False: a snapshot holds shared parameters under each of their names
-        return functional_call(shell, named, (X,), tie_weights=False)
 
-    return call
+def _scores_with(member: Any, places: list[Any], state: State, X: Any) -> torch.Tensor:
+    for holder, key, name in places:
+        holder[key] = state[name]
+    return member.scores(X)
+
+
+def _places(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Where a module keeps its tensors: the dict, the key there, and the full name."""
+    for prefix, part in module.named_modules(remove_duplicate=False):
+        for holder in (part._parameters, part._buffers):
+            for key, tensor in holder.items():
+                if tensor is not None:
+                    yield holder, key, f"{prefix}.{key}" if prefix else key
+
+
+def _has_loose_tensors(part: nn.Module) -> bool:
+    """Whether a part refers to tensors beside its parameters and buffers."""
+    return any(
+        isinstance(value, torch.Tensor)
+        or (isinstance(value, list | tuple) and any(isinstance(v, torch.Tensor) for v in value))
+        for value in vars(part).values()
+    )

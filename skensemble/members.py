@@ -4,10 +4,11 @@ A rule for members is one function of the number of cycles, registered in :data:
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 
 def all_cycles(n_cycles: int) -> NDArray[np.float64]:
@@ -50,17 +51,29 @@ def cycle_weights(members: str | int, n_cycles: int) -> NDArray[np.float64]:
     return last_cycles(n_cycles, int(members))
 
 
-def average(outputs: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weighted mean over members: ``(M, n, k)`` to ``(n, k)`` (Huang et al. 2017, eq. in 3)."""
-    return np.einsum("mnk,m->nk", outputs, weights)
+def average(outputs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Weighted means over members (Huang et al. 2017, section 3).
+
+    Parameters
+    ----------
+    outputs : Tensor of float64 of shape (M, n, k)
+    weights : Tensor of float64 of shape (S, M)
+        A row for each mean.
+
+    Returns
+    -------
+    means : Tensor of float64 of shape (S, n, k)
+    """
+    n_members, n, k = outputs.shape
+    return (weights @ outputs.reshape(n_members, -1)).reshape(-1, n, k)
 
 
-def majority(probabilities: NDArray[Any], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weight of the members that vote for each class: ``(M, n, k)`` to ``(n, k)``.
+def majority(probabilities: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Weight of the members that vote for each class; shapes as in :func:`average`.
 
     A tie goes to the first class, where ``argmax`` is taken of the result.
     """
-    n_classes = probabilities.shape[2]
-    votes = np.eye(n_classes)[probabilities.argmax(axis=2)]
+    n_classes = probabilities.shape[-1]
+    votes = nn.functional.one_hot(probabilities.argmax(dim=-1), n_classes).to(weights.dtype)
     # Rounded, so that equal sums of equal weights tie whatever their order.
-    return average(votes, weights).round(12)
+    return average(votes, weights).round(decimals=12)

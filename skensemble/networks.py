@@ -48,7 +48,31 @@ class TableNetwork(nn.Module):
             layers += [nn.Linear(n_inputs, n_units, dtype=dtype), nn.Mish(), nn.Dropout(dropout)]
             n_inputs = n_units
         self.layers = nn.Sequential(*layers, nn.Linear(n_inputs, n_outputs, dtype=dtype))
+        parts = self.named_modules()
+        self._linear = [name for name, part in parts if isinstance(part, nn.Linear)]
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Raw scores or outputs of a batch of rows."""
         return self.layers(X)
+
+    def forward_members(self, stacks: dict[str, torch.Tensor], X: torch.Tensor) -> torch.Tensor:
+        """Outputs of many such networks in eval mode, one batched product a layer.
+
+        Parameters
+        ----------
+        stacks : dict of Tensor
+            This network's parameters by name, those of all members along the first axis.
+        X : Tensor of shape (batch, n_inputs)
+
+        Returns
+        -------
+        outputs : Tensor of shape (members, batch, n_outputs)
+        """
+        h = X
+        for name in self._linear:
+            if name != self._linear[0]:
+                h = nn.functional.mish(h, inplace=True)
+            weight = stacks[name + ".weight"]
+            bias = stacks[name + ".bias"].unsqueeze(1)
+            h = torch.baddbmm(bias, h.expand(len(weight), -1, -1), weight.mT)
+        return h

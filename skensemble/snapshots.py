@@ -28,7 +28,7 @@ class Snapshots(Sequence[State]):
     def __init__(self, states: Iterable[State]):
         states = list(states)
         names = states[0] if states else {}
-        self._stacks = {name: torch.stack([state[name] for state in states]) for name in names}
+        self._stacks = {name: _stacked([state[name] for state in states]) for name in names}
         self._length = len(states)
 
     def __len__(self) -> int:
@@ -44,6 +44,12 @@ class Snapshots(Sequence[State]):
     def views(self, indices: Iterable[int]) -> list[State]:
         """State dicts of some snapshots, without copying."""
         return [{name: s[i] for name, s in self._stacks.items()} for i in indices]
+
+    def stacks(self, indices: Any) -> State:
+        """Tensors of some snapshots by name, each with the snapshots along its first axis."""
+        if len(indices) == len(self):
+            return self._stacks
+        return {name: stack[list(indices)] for name, stack in self._stacks.items()}
 
     def extended(self, states: Iterable[State]) -> "Snapshots":
         """These and further snapshots, as a new object."""
@@ -62,19 +68,27 @@ class Snapshots(Sequence[State]):
         return {**vars(self), "_stacks": as_arrays(self._stacks)}
 
 
+def _stacked(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """Tensors along a new first axis; matrices lie in memory as a product takes them fastest."""
+    if tensors[0].ndim == 2:
+        return torch.stack([tensor.mT for tensor in tensors]).mT
+    return torch.stack(tensors)
+
+
 def state_of(module: nn.Module) -> State:
     """A copy of all parameters and buffers, also of those that ``state_dict`` leaves out."""
-    return {name: value.detach().clone() for name, value in _named_tensors(module)}
+    return {name: value.detach().clone() for name, value in named_tensors(module)}
 
 
 def load_state(module: nn.Module, state: State) -> None:
     """Put a state back into the module that it was taken from, or one like it."""
     with torch.no_grad():
-        for name, value in _named_tensors(module):
+        for name, value in named_tensors(module):
             value.copy_(state[name])
 
 
-def _named_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+def named_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters and buffers under each of their names."""
     module = uncompiled(module)
     yield from module.named_parameters(remove_duplicate=False)
     yield from module.named_buffers(remove_duplicate=False)

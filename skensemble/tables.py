@@ -67,16 +67,21 @@ class TableScaler:
 
     def transform(self, X: NDArray[Any], dtype: Any) -> NDArray[Any]:
         """Columns as the network takes them, of the dtype given."""
+        if len(X) <= _CHUNK:
+            return self._clipped(X).astype(dtype, copy=False)
         out = np.empty(X.shape, dtype=dtype)
         for start in range(0, len(X), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            z = X[rows].astype(np.float64)
-            with np.errstate(over="ignore"):
-                z -= self.center_
-                z /= self.scale_
-            np.clip(z, -_HUGE, _HUGE, out=z)
-            out[rows] = z / np.hypot(1, z / 3)
+            out[rows] = self._clipped(X[rows])
         return out
+
+    def _clipped(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        with np.errstate(over="ignore"):
+            z = np.subtract(X, self.center_, dtype=np.float64)
+            z /= self.scale_
+        z.clip(-_HUGE, _HUGE, out=z)
+        z /= np.hypot(1, z / 3)
+        return z
 
 
 def _quantiles(X: NDArray[Any], q: list[float], weight: NDArray[Any] | None) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -80,8 +81,49 @@ def test_chunks_change_no_prediction(monkeypatch, digits):
     X, y = digits
     model = SnapshotEnsembleClassifier(Mlp, max_epochs=2, n_cycles=3).fit(X, y)
     whole = model.predict_proba(X)
-    monkeypatch.setattr("skensemble.ensemble.CHUNK", 70)
+    monkeypatch.setattr("skensemble.inference.CHUNK", 70)
     np.testing.assert_allclose(model.predict_proba(X), whole, atol=1e-6)
+
+
+class Kept(nn.Module):
+    """Recurrent layers keep their tensors in a second place, and some modules their last batch."""
+
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.layer = nn.GRU(8, 6, batch_first=True)
+        self.output = nn.Linear(6, n_outputs)
+
+    def forward(self, X):
+        self.last = X.reshape(len(X), 8, 8)
+        return self.output(self.layer(self.last)[0][:, -1])
+
+
+@pytest.mark.parametrize("module", [Kept, None])
+def test_members_are_their_snapshots_whatever_way_they_predict(digits, module):
+    """Through copies of a module that holds tensors twice, and through batched products."""
+    X, y = digits
+    model = SnapshotEnsembleClassifier(module, n_cycles=3, max_epochs=3, members=2).fit(X, y)
+    rows = model._tensor(X)
+    expected = []
+    for snapshot in model.snapshots_:
+        fresh = copy.deepcopy(model.net_.module_)
+        fresh.load_state_dict(snapshot)
+        fresh.eval()
+        with torch.no_grad():
+            expected.append(torch.softmax(fresh(rows).double(), dim=1).numpy())
+    np.testing.assert_allclose(model.predict_members(X), expected, atol=1e-6)
+    np.testing.assert_allclose(model.predict_proba(X), np.mean(expected[1:], axis=0), atol=1e-6)
+
+
+def test_threads_may_predict_at_once(digits):
+    X, y = digits
+    for module in (Mlp, Kept, None):
+        model = SnapshotEnsembleClassifier(module, n_cycles=3, max_epochs=2).fit(X, y)
+        expected = model.predict_proba(X)
+        with ThreadPoolExecutor(4) as pool:
+            results = list(pool.map(model.predict_proba, [X] * 8))
+        for result in results:
+            np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
 def test_dropout_is_off_at_prediction(digits):
@@ -514,6 +556,18 @@ def test_read_only_input_is_left_alone(digits):
     X.flags.writeable = False
     SnapshotEnsembleClassifier(Mlp, max_epochs=1).fit(X, digits[1]).predict(X)
     np.testing.assert_array_equal(X, before)
+
+
+def test_the_import_brings_nothing_that_is_optional():
+    script = (
+        "import sys, skorch\n"  # which brings pandas itself, where that is installed
+        "before = set(sys.modules)\n"
+        "import skensemble\n"
+        "heavy = {'matplotlib', 'sphinx', 'pandas', 'polars', 'dask', 'distributed'}\n"
+        "print(sorted(heavy & set(sys.modules) - before))"
+    )
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
 
 
 # ------------------------------------------------------------------ rules 1 and 3: weights

@@ -181,7 +181,7 @@ def test_sparse_text_is_never_densified_whole(monkeypatch):
     X = TfidfVectorizer().fit_transform(texts)
     limit = X.shape[0] * X.shape[1] // 4
     monkeypatch.setattr("skensemble.tables._DENSE", limit)
-    monkeypatch.setattr("skensemble.ensemble.CHUNK", 32)
+    monkeypatch.setattr("skensemble.inference.STACKED_CHUNK", 32)
     monkeypatch.setattr("skensemble.batches._BLOCK_BYTES", 4 * limit)
     dense = type(X).toarray
     sizes = []

@@ -73,3 +73,12 @@ def test_finite_sees_nan_and_infinity():
     assert is_finite([torch.zeros(2), torch.tensor([1])])
     assert not is_finite([torch.zeros(2), torch.tensor(np.inf)])
     assert not is_finite([torch.tensor(np.nan)])
+
+
+def test_matrices_lie_as_a_product_takes_them():
+    """Transposed, so that one batched product over all members reads them in order."""
+    snapshots = Snapshots([state_of(Normalised(3, 2)) for _ in range(3)])
+    stacks = snapshots.stacks(range(3))
+    assert stacks["hidden.weight"].mT.is_contiguous()
+    chosen = snapshots.stacks([2, 0])
+    assert torch.equal(chosen["hidden.weight"][1], snapshots[0]["hidden.weight"])
