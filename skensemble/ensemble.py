@@ -12,11 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    _check_y,
-    check_is_fitted,
-)
+from sklearn.utils.validation import _check_sample_weight, _check_y, check_is_fitted
 from skorch.utils import to_device
 
 from . import inputs, schedules
@@ -26,10 +22,7 @@ from .generators import private_generators, seed_of
 from .inference import chunk_size, member_outputs
 from .interrupts import Interrupts
 from .members import average, cycle_weights
-from .modules import (
-    data_arguments,
-    float_type,
-)
+from .modules import data_arguments, float_type
 from .parameters import NetParameters
 from .progress import Progress
 from .runs import Run

@@ -29,6 +29,18 @@ def states_equal(one, other):
     )
 
 
+def outputs_of_snapshots(model, rows):
+    """What fresh modules say that are each loaded with one snapshot, in float64."""
+    outputs = []
+    for snapshot in model.snapshots_:
+        fresh = copy.deepcopy(model.net_.module_)
+        fresh.load_state_dict(snapshot)
+        fresh.eval()
+        with torch.no_grad():
+            outputs.append(fresh(rows).double())
+    return outputs
+
+
 # ------------------------------------------------------------------ promise 2: the average
 
 
@@ -63,13 +75,9 @@ def test_the_average_of_regression_is_of_outputs_scaled_back(diabetes):
     X, y = diabetes
     model = SnapshotEnsembleRegressor(module__hidden=(16,), n_cycles=3, max_epochs=3).fit(X, y)
     Z = torch.from_numpy(TableScaler().fit(X).transform(X, np.float32))
-    outputs = []
-    for snapshot in model.snapshots_:
-        fresh = copy.deepcopy(model.net_.module_)
-        fresh.load_state_dict(snapshot)
-        fresh.eval()
-        with torch.no_grad():
-            outputs.append(fresh(Z)[:, 0].double().numpy() * y.std() + y.mean())
+    outputs = [
+        output[:, 0].numpy() * y.std() + y.mean() for output in outputs_of_snapshots(model, Z)
+    ]
     np.testing.assert_allclose(model.predict_members(X), outputs, rtol=1e-5)
     stages = list(model.staged_predict(X))
     for stage, got in enumerate(stages, 1):
@@ -103,14 +111,8 @@ def test_members_are_their_snapshots_whatever_way_they_predict(digits, module):
     """Through copies of a module that holds tensors twice, and through batched products."""
     X, y = digits
     model = SnapshotEnsembleClassifier(module, n_cycles=3, max_epochs=3, members=2).fit(X, y)
-    rows = model._tensor(X)
-    expected = []
-    for snapshot in model.snapshots_:
-        fresh = copy.deepcopy(model.net_.module_)
-        fresh.load_state_dict(snapshot)
-        fresh.eval()
-        with torch.no_grad():
-            expected.append(torch.softmax(fresh(rows).double(), dim=1).numpy())
+    scores = outputs_of_snapshots(model, model._tensor(X))
+    expected = [torch.softmax(output, dim=1).numpy() for output in scores]
     np.testing.assert_allclose(model.predict_members(X), expected, atol=1e-6)
     np.testing.assert_allclose(model.predict_proba(X), np.mean(expected[1:], axis=0), atol=1e-6)
 
