@@ -510,16 +510,14 @@ class BaseSnapshotEnsemble(NetParameters):
         self, X: Any, members: NDArray[Any], combine: Callable[[torch.Tensor], torch.Tensor]
     ) -> NDArray[np.float64]:
         """What is made of the members' values, all rows along the second axis."""
-        out, done = np.empty((0, 0, 0)), 0
+        out, done = torch.empty(0, 0, 0, dtype=torch.float64), 0
         for n_samples, values in self._values(X, members):
-            part = combine(values).numpy()
-            if part.shape[1] == n_samples:
-                return part
+            part = combine(values)
             if not done:  # the only memory that grows with the rows
-                out = np.empty((len(part), n_samples, part.shape[2]))
+                out = out.new_empty(len(part), n_samples, part.shape[2])
             out[:, done : done + part.shape[1]] = part
             done += part.shape[1]
-        return out
+        return out.numpy()
 
     def _vote(self, values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """How members are combined; a classifier may count votes instead."""

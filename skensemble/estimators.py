@@ -397,10 +397,9 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         return torch.from_numpy(y)
 
     def _member_values(self, outputs: torch.Tensor) -> torch.Tensor:
-        # In float64: in float32 a softmax saturates to exactly 1. By hand: torch.softmax is eight
-        # times slower along so short an axis.
-        p = (outputs - outputs.amax(dim=-1, keepdim=True)).double().exp_()
-        return p.div_(p.sum(dim=-1, keepdim=True))
+        # In float64: in float32 a softmax saturates to exactly 1. Along so short an axis it is
+        # eight times slower than across it.
+        return torch.softmax(outputs.mT.contiguous(), dim=-2, dtype=torch.float64).mT
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

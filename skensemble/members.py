@@ -57,6 +57,7 @@ def average(outputs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     outputs : Tensor of float64 of shape (M, n, k)
+        Fastest where the rows lie next to each other in memory.
     weights : Tensor of float64 of shape (S, M)
         A row for each mean.
 
@@ -65,7 +66,7 @@ def average(outputs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     means : Tensor of float64 of shape (S, n, k)
     """
     n_members, n, k = outputs.shape
-    return (weights @ outputs.reshape(n_members, -1)).reshape(-1, n, k)
+    return (weights @ outputs.mT.reshape(n_members, -1)).reshape(-1, k, n).mT
 
 
 def majority(probabilities: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

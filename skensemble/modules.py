@@ -46,6 +46,11 @@ def float_type(module: Any) -> torch.dtype:
     return torch.get_default_dtype()
 
 
+def called(module: nn.Module, X: Any) -> Any:
+    """A module's output for a batch, whose parts are passed by name where it is a dict."""
+    return module(**X) if isinstance(X, dict) else module(X)
+
+
 def first_output(out: Any) -> Any:
     """A module's scores; the first output where there are several, as in skorch."""
     return out[0] if isinstance(out, tuple) else out

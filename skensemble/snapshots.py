@@ -1,6 +1,7 @@
 """The parameter sets of all members, stacked, and tensors as arrays in pickles."""
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ class Snapshots(Sequence[State]):
     def __init__(self, states: Iterable[State]):
         states = list(states)
         names = states[0] if states else {}
-        self._stacks = {name: _stacked([state[name] for state in states]) for name in names}
+        self._stacks = {name: stacked([state[name] for state in states]) for name in names}
         self._length = len(states)
 
     def __len__(self) -> int:
@@ -68,8 +69,11 @@ class Snapshots(Sequence[State]):
         return {**vars(self), "_stacks": as_arrays(self._stacks)}
 
 
-def _stacked(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """Tensors along a new first axis; matrices lie in memory as a product takes them fastest."""
+def stacked(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """Tensors along a new first axis; matrices lie transposed in memory.
+
+    That is how a product takes weights fastest, and a softmax the scores of many rows.
+    """
     if tensors[0].ndim == 2:
         return torch.stack([tensor.mT for tensor in tensors]).mT
     return torch.stack(tensors)
@@ -96,12 +100,17 @@ def named_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 def uncompiled(module: nn.Module) -> nn.Module:
     """The module that ``torch.compile`` wraps, or the module itself."""
-    return getattr(module, "_orig_mod", module)
+    inner = module._modules.get("_orig_mod")  # nn.Module is slow to say what it has not
+    return module if inner is None else inner
 
 
 def is_finite(tensors: Iterable[torch.Tensor]) -> bool:
     """Whether no value is NaN or infinite."""
-    return all(bool(torch.isfinite(t).all()) for t in tensors if t.is_floating_point())
+    tensors = [t for t in tensors if t.is_floating_point()]
+    # A sum is finite only where all its terms are; it is far quicker than a look at each.
+    if math.isfinite(float(sum(t.sum() for t in tensors))):
+        return True
+    return all(bool(torch.isfinite(t).all()) for t in tensors)
 
 
 class _Boxed:

@@ -1,4 +1,8 @@
-"""How many threads a fit works with."""
+"""How many threads a fit works with.
+
+A prediction takes as many as are set, and sets nothing: with two threads, ten members of 128-128
+were as fast as with one for up to a hundred rows, and up to twice as fast for more.
+"""
 
 import contextlib
 from collections.abc import Iterator

@@ -6,6 +6,7 @@ step of every cycle. All that is particular to speed stands in ``SnapshotNet.run
 
 import copy
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from .batches import (
 from .generators import forked
 from .interrupts import Interrupts
 from .losses import WeightedLoss
-from .modules import evaluating, first_output, is_lazy, reset_parameters
+from .modules import called, evaluating, first_output, is_lazy, reset_parameters
 from .progress import Progress
 from .snapshots import State, as_arrays, is_finite, state_of
 
@@ -105,6 +106,8 @@ class SnapshotRecorder(Callback):
         The snapshots taken.
     diverged : int
         Cycles left out because they left the finite numbers.
+    drawn : int
+        How often parameters were drawn anew.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class SnapshotRecorder(Callback):
         self.step = 0
         self.losses: list[torch.Tensor] = []
         self.last_taken = 0
+        self.drawn = 0
         self.states: list[State] = []
         self.diverged = 0
 
@@ -140,6 +144,7 @@ class SnapshotRecorder(Callback):
             self.losses.clear()
         if self.cold and self.step < self.ends[-1]:
             net.redraw()
+            self.drawn += 1
 
     def take(self, net: Any) -> None:
         """Add the weights of this moment, unless they are no longer finite."""
@@ -213,15 +218,22 @@ class SnapshotNet(NeuralNet):
         return other
 
     def scores(self, X: Any) -> torch.Tensor:
-        """Raw outputs for a batch, by the net's own inference."""
+        """Raw outputs for a batch on the net's device, by the net's own inference."""
+        if self.infers_plainly():
+            return first_output(called(self.module_, X))
         if type(self).evaluation_step is not NeuralNet.evaluation_step:
             return first_output(self.evaluation_step((X, None), training=False))
         return first_output(self.infer(X))
 
+    @classmethod
+    def infers_plainly(cls) -> bool:
+        """Whether inference is a call of the module and nothing else."""
+        return cls.infer is NeuralNet.infer and cls.evaluation_step is NeuralNet.evaluation_step
+
     def probe(self, X: Any) -> torch.Tensor:
         """Scores of a few rows, as in prediction; buffers and generators are left as found."""
-        tensors = [*self.module_.parameters(), *self.module_.buffers()]
-        device = tensors[0].device if tensors else None
+        tensors = itertools.chain(self.module_.parameters(), self.module_.buffers())
+        device = next((tensor.device for tensor in tensors), None)
         with torch.no_grad(), evaluating(self.module_), forked(device):
             return self.scores(X)
 
@@ -308,12 +320,12 @@ class SnapshotNet(NeuralNet):
     def _lean_steps(self, run: "Run", iterator: Any) -> Iterator[tuple[torch.Tensor, int]]:
         """The steps of an epoch with nothing but torch's calls between them: loss and rows."""
         rate, recorder = run.rate, run.recorder
-        taken = None
+        drawn = None
         for X, y in iterator:
-            if recorder.last_taken != taken:  # at first, and after a cold restart
+            if recorder.drawn != drawn:  # at first, and after a cold restart
                 self._set_training(True)
                 step, groups = self._stepper(iterator), rate.groups_of(self)
-                taken = recorder.last_taken
+                drawn = recorder.drawn
             rate.set_rate(groups)
             loss = step(X, y)
             recorder.after_step(self, loss)
@@ -334,7 +346,7 @@ class SnapshotNet(NeuralNet):
                 parameter.grad = None
             if not is_there:
                 X, y = to_device(X, device), to_device(y, device)
-            loss = criterion(module(**X) if isinstance(X, dict) else module(X), y)
+            loss = criterion(called(module, X), y)
             loss.backward()
             update()
             return loss.detach()

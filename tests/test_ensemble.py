@@ -117,6 +117,42 @@ def test_members_are_their_snapshots_whatever_way_they_predict(digits, module):
     np.testing.assert_allclose(model.predict_proba(X), np.mean(expected[1:], axis=0), atol=1e-6)
 
 
+class Residual(nn.Sequential):
+    """Activations whose input is read again, or kept by a hook."""
+
+    def __init__(self, n_inputs, n_outputs):
+        act = nn.ReLU()
+        super().__init__(
+            nn.Linear(n_inputs, 16), act, Skip(16), nn.Linear(16, 16), nn.Mish(),
+            nn.Dropout(0.5), act, nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, n_outputs),
+        )  # fmt: skip
+        self[7].register_forward_hook(_doubled)
+
+
+class Skip(nn.Module):
+    def __init__(self, n_units):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(n_units, n_units), nn.SiLU())
+
+    def forward(self, X):
+        h = self.layers[0](X)
+        return self.layers(X) + h + self.layers[1](h)
+
+
+def _doubled(module, args, output):
+    return 2 * output
+
+
+def test_activations_in_place_change_no_member(digits):
+    X, y = digits
+    model = SnapshotEnsembleClassifier(Residual, n_cycles=2, max_epochs=2, random_state=0)
+    model.fit(X, y)
+    outputs = outputs_of_snapshots(model, torch.from_numpy(X).float())
+    expected = [torch.softmax(output, dim=1).numpy() for output in outputs]
+    np.testing.assert_allclose(model.predict_members(X), expected, atol=1e-6)
+    assert model.net_.module_[1].inplace is False
+
+
 def test_threads_may_predict_at_once(digits):
     X, y = digits
     for module in (Mlp, Kept, None):

@@ -407,3 +407,38 @@ def test_a_module_of_another_type_gets_that(digits):
     X, y = digits
     assert probabilities(X, y, nn.Linear(64, 10).double()).shape == (600, 10)
     assert probabilities(X, y, nn.Linear(64, 10).to(torch.bfloat16)).shape == (600, 10)
+
+
+# -------------------------------------------------------- the quick look at plain arrays
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_the_quick_look_misses_no_value_that_is_not_finite(digits, dtype, value):
+    X, y = digits
+    model = SnapshotEnsembleClassifier(max_epochs=1, n_cycles=1).fit(X, y)
+    bad = X.astype(dtype)
+    bad[3, 5] = value
+    with pytest.raises(ValueError, match="Input X contains"):
+        model.predict(bad)
+
+
+def test_a_sum_that_overflows_is_no_reason_to_refuse(digits):
+    X, y = digits
+    model = SnapshotEnsembleClassifier(max_epochs=1, n_cycles=1).fit(X, y)
+    assert np.isfinite(model.predict_proba(np.full((9, 64), np.finfo(np.float64).max))).all()
+
+
+@pytest.mark.parametrize("X", [np.zeros((2, 63)), np.zeros((0, 64)), np.zeros(64)])
+def test_the_quick_look_leaves_shapes_to_scikit_learn(digits, X):
+    model = SnapshotEnsembleClassifier(max_epochs=1, n_cycles=1).fit(*digits)
+    with pytest.raises(ValueError, match=r"features|0 sample|2D array"):
+        model.predict(X)
+
+
+def test_names_known_from_fit_are_asked_for(digits):
+    X, y = digits
+    frame = pd.DataFrame(X).add_prefix("c")
+    model = SnapshotEnsembleClassifier(max_epochs=1, n_cycles=1).fit(frame, y)
+    with pytest.warns(UserWarning, match="valid feature names"):
+        model.predict(X)
