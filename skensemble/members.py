@@ -1,14 +1,50 @@
-"""Which members count, with what weight, and their outputs combined.
+"""Which cycles count, with what weight, and the members' outputs combined.
 
-A rule for members is one function of the number of cycles, registered in :data:`RULES`.
+A rule for members is one function, registered in :data:`RULES`: of the number of cycles alone, or
+of what the cycles predicted for rows that they have not seen.
 """
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+
+#: A probability below this counts as this: one sure mistake must not outweigh all other rows.
+_EPS = 1e-15
+
+#: Rounds of the greedy selection.
+_ROUNDS = 100
+
+#: Weights below this are rounding of the optimizer's.
+_NO_WEIGHT = 1e-5
+
+
+class Unseen(NamedTuple):
+    """What each cycle predicted for rows that it has not seen, and the truth."""
+
+    #: Of shape (M, n, k): class probabilities, or values.
+    predictions: NDArray[np.float64]
+    #: Class indices of shape (n,), or values of shape (n, k).
+    y: NDArray[Any]
+    #: Of shape (n,).
+    sample_weight: NDArray[np.float64]
+
+    def first(self, n_cycles: int) -> "Unseen":
+        """The first so many cycles alone."""
+        return self._replace(predictions=self.predictions[:n_cycles])
+
+    def score(self, weights: NDArray[np.float64]) -> float:
+        """Negative log-loss or mean squared error of the weighted mean: higher is better."""
+        combined = np.tensordot(weights, self.predictions, axes=1)
+        if self.y.ndim == 1:
+            chosen = np.take_along_axis(combined, self.y[:, None], axis=1)[:, 0]
+            losses = -np.log(chosen.clip(_EPS))
+        else:
+            losses = ((combined - self.y) ** 2).mean(axis=1)
+        return -float(np.average(losses, weights=self.sample_weight))
 
 
 def all_cycles(n_cycles: int) -> NDArray[np.float64]:
@@ -23,22 +59,149 @@ def last_cycles(n_cycles: int, m: int) -> NDArray[np.float64]:
     return weights
 
 
+def stacked(
+    predictions: NDArray[np.float64], y: NDArray[Any], sample_weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Convex weights of the cycles with the least loss on unseen rows.
+
+    Log-loss or squared error, whose minimum over the simplex is a convex problem (Wolpert 1992;
+    Breiman 1996, section 2).
+
+    Parameters
+    ----------
+    predictions : ndarray of float64 of shape (M, n, k)
+        Class probabilities, or values.
+    y : ndarray of shape (n,) or (n, k)
+        Class indices, or values.
+    sample_weight : ndarray of float64 of shape (n,)
+
+    Returns
+    -------
+    weights : ndarray of float64 of shape (M,)
+        At least 0, of sum 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skensemble.members import stacked
+    >>> values = np.array([[[0.0], [1.0]], [[2.0], [3.0]]])
+    >>> stacked(values, np.array([[0.5], [1.5]]), np.ones(2)).round(4)
+    array([0.75, 0.25])
+    """
+    from scipy.optimize import minimize  # here, since no other part of the package needs it
+
+    n_cycles = len(predictions)
+    if n_cycles == 1:
+        return np.ones(1)
+    found = minimize(
+        _loss(predictions, y, sample_weight),
+        all_cycles(n_cycles),
+        jac=True,
+        method="SLSQP",
+        bounds=[(0, 1)] * n_cycles,
+        constraints={
+            "type": "eq",
+            "fun": lambda a: a.sum() - 1,
+            "jac": lambda a: np.ones_like(a),
+        },
+        options={"ftol": 1e-10, "maxiter": 200},
+    )
+    weights = np.where(found.x > _NO_WEIGHT, found.x, 0)
+    return weights / weights.sum()
+
+
+def greedy(
+    predictions: NDArray[np.float64], y: NDArray[Any], sample_weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Ensemble selection with replacement (Caruana et al. 2004, section 2.1).
+
+    Round after round the cycle is added that lowers the loss of the mean most; the best of all
+    rounds counts. Parameters and result as in :func:`stacked`.
+    """
+    loss = _loss(predictions, y, sample_weight)
+    counts, best, least = np.zeros(len(predictions)), np.zeros(0), np.inf
+    for _ in range(_ROUNDS):
+        candidates = counts + np.eye(len(predictions))
+        candidates /= candidates[0].sum()
+        losses = [loss(weights)[0] for weights in candidates]
+        chosen = int(np.argmin(losses))
+        counts[chosen] += 1
+        if losses[chosen] < least:
+            best, least = candidates[chosen], losses[chosen]
+    return best
+
+
+Loss = Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
+
+
+def _loss(
+    predictions: NDArray[np.float64], y: NDArray[Any], sample_weight: NDArray[np.float64]
+) -> Loss:
+    """Loss of the weighted mean and its gradient, as a function of the weights."""
+    share = sample_weight / sample_weight.sum()
+    return (_log_loss if y.ndim == 1 else _squared_error)(predictions, y, share)
+
+
+def _log_loss(
+    predictions: NDArray[np.float64], y: NDArray[Any], share: NDArray[np.float64]
+) -> Loss:
+    """Log-loss of class probabilities."""
+    true = np.ascontiguousarray(predictions[:, np.arange(len(y)), y])
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        p = (weights @ true).clip(_EPS)
+        return -float(share @ np.log(p)), -(true @ (share / p))
+
+    return loss
+
+
+def _squared_error(
+    predictions: NDArray[np.float64], y: NDArray[Any], share: NDArray[np.float64]
+) -> Loss:
+    """Squared error: with weights of sum 1 a quadratic form of the errors, up to a factor."""
+    errors = (predictions - y) * np.sqrt(share)[:, None]
+    errors = errors.reshape(len(errors), -1)
+    products = errors @ errors.T
+    products /= max(np.trace(products), np.finfo(np.float64).tiny)
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        gradient = products @ weights
+        return float(weights @ gradient), 2 * gradient
+
+    return loss
+
+
+#: Rules that need nothing but the number of cycles.
 RULES: dict[str, Callable[[int], NDArray[np.float64]]] = {"all": all_cycles}
 
+#: Rules that look at unseen rows.
+UNSEEN_RULES: dict[str, Callable[..., NDArray[np.float64]]] = {
+    "stacked": stacked,
+    "greedy": greedy,
+}
 
-def cycle_weights(members: str | int, n_cycles: int) -> NDArray[np.float64]:
+
+def cycle_weights(members: Any, n_cycles: int, unseen: Unseen | None = None) -> NDArray[np.float64]:
     """Weight of each cycle.
 
     Parameters
     ----------
-    members : str or int
-        A key of :data:`RULES`, or how many of the last cycles count.
+    members : str, int or callable
+        A key of :data:`RULES` or :data:`UNSEEN_RULES`, "auto", how many of the last cycles count,
+        or a function like :func:`stacked`.
     n_cycles : int
+    unseen : Unseen, default=None
+        Predictions of these cycles for unseen rows, where there are any.
 
     Returns
     -------
     weights : ndarray of float64 of shape (n_cycles,)
         Sums to 1.
+
+    Raises
+    ------
+    ValueError
+        If a callable returns something else.
 
     Examples
     --------
@@ -46,9 +209,28 @@ def cycle_weights(members: str | int, n_cycles: int) -> NDArray[np.float64]:
     >>> cycle_weights(2, n_cycles=4)
     array([0. , 0. , 0.5, 0.5])
     """
-    if isinstance(members, str):
-        return RULES[members](n_cycles)
-    return last_cycles(n_cycles, int(members))
+    if not needs_unseen(members) and not (members == "auto" and unseen is not None):
+        if isinstance(members, str):
+            return RULES["all" if members == "auto" else members](n_cycles)
+        return last_cycles(n_cycles, int(members))
+    if unseen is None or not unseen.sample_weight.any():
+        return all_cycles(n_cycles)
+    rule = (
+        members if callable(members) else UNSEEN_RULES["stacked" if members == "auto" else members]
+    )
+    weights = np.asarray(rule(*unseen), dtype=np.float64)
+    good = weights.shape == (n_cycles,) and np.isfinite(weights).all() and (weights >= 0).all()
+    if not good or not weights.any():
+        raise ValueError(
+            f"Got {weights} from members={members!r}, but expected {n_cycles} weights of at least "
+            "0, not all of them 0."
+        )
+    return weights / weights.sum()
+
+
+def needs_unseen(members: Any) -> bool:
+    """Whether a rule can choose only by rows that were left out."""
+    return callable(members) or (isinstance(members, str) and members in UNSEEN_RULES)
 
 
 def average(outputs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
