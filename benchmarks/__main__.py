@@ -1,7 +1,8 @@
-"""``python -m benchmarks fit|predict|latency|memory|scaling``."""
+"""``python -m benchmarks fit|predict|latency|memory|scaling|outoffold``."""
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from . import fit, latency, memory, predict, scaling
 from .timing import machine, save, table
@@ -16,22 +17,44 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run one benchmark, print its table, and write it as JSON where asked."""
+    """Run one benchmark, print its tables, and write them as JSON where asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("command", choices=[*COMMANDS, "outoffold"])
     parser.add_argument("--repeats", type=int, default=7, help="rounds of each measurement")
     parser.add_argument("--smallest", action="store_true", help="tiny data, to see that it runs")
     parser.add_argument("--json", type=Path, metavar="DIR", help="folder for the JSON file")
     parser.add_argument("--peers", action="store_true", help="also the packages of extra 'bench'")
+    accuracy = parser.add_argument_group("outoffold")
+    accuracy.add_argument("--data", type=Path, metavar="DIR", help="tables with an index.json")
+    accuracy.add_argument("--splits", type=int, default=5, help="fits of each table")
+    accuracy.add_argument("--cache", type=Path, metavar="FILE", help="JSON file to go on from")
+    accuracy.add_argument("--bootstrap", action="store_true", help="also rows drawn with repeats")
     arguments = parser.parse_args()
+    results = tables_of(arguments)
+    print(machine())
+    for title, rows in results.items():
+        print(f"\n### {title}\n\n{table(rows)}" if title else table(rows))
+    save(arguments.command, results.get("", results), arguments.json)
+
+
+def tables_of(arguments: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """What a benchmark found, by the titles of its tables; a single one has none."""
+    if arguments.command == "outoffold":
+        from . import outoffold  # here, since it needs pandas and the others do not
+
+        return outoffold.run(
+            smallest=arguments.smallest,
+            data=arguments.data,
+            splits=arguments.splits,
+            cache=arguments.cache,
+            bootstrap=arguments.bootstrap,
+        )
     rows = COMMANDS[arguments.command](
         repeats=2 if arguments.smallest else arguments.repeats,
         smallest=arguments.smallest,
         peers=arguments.peers,
     )
-    print(machine())
-    print(table(rows))
-    save(arguments.command, rows, arguments.json)
+    return {"": rows}
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def save(name: str, rows: list[dict[str, Any]], folder: Path | None) -> None:
+def save(name: str, rows: Any, folder: Path | None) -> None:
     """Write what was measured as JSON, where a folder is given."""
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

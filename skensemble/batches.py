@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch.dataset import Dataset as SkorchDataset
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 #: Rows are gathered in blocks of about this many bytes and handed out as views: one gather for
 #: many batches, but never a shuffled copy of all data.
@@ -42,11 +42,29 @@ class TensorRows(SkorchDataset):
     X : Tensor of shape (n_samples, ...), or what gives one (or a dict of them) by row numbers
     y : Tensor of shape (n_samples,) or (n_samples, n_outputs)
     weight : Tensor of shape (n_samples,) or None
+    draws : list of Draw
+        Which rows to train on: one for each chain.
     """
 
-    def __init__(self, X: Any, y: torch.Tensor, weight: torch.Tensor | None = None):
+    def __init__(
+        self,
+        X: Any,
+        y: torch.Tensor,
+        weight: torch.Tensor | None = None,
+        draws: "list[Draw] | None" = None,
+    ):
         super().__init__(X, y)
         self.weight = weight
+        self.draws = draws or [Draw(len(y))]
+
+    def with_draws(self, draws: "list[Draw]") -> "TensorRows":
+        """The same rows for other chains."""
+        return TensorRows(self.X, self.y, self.weight, draws)
+
+    def part(self, index: torch.Tensor) -> "TensorRows":
+        """Some of the rows."""
+        index = index.to(self.y.device)
+        return TensorRows(self.X[index], self.y[index])
 
     def __getitem__(self, index: Any) -> tuple[Any, ...]:
         return self.X[index], self.y[index]
@@ -56,7 +74,7 @@ class WeightedRows(Dataset[Any]):
     """The same rows as ``(X, y, weight)``, for a DataLoader."""
 
     def __init__(self, rows: TensorRows):
-        self.rows = rows
+        self.rows, self.draws = rows, rows.draws
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -76,10 +94,27 @@ class DatasetRows(Dataset[Any]):
         Encoded targets; None: features alone.
     weight : Tensor of shape (n_samples,), default=None
         Handed out as a third part of each item, where it is given.
+    draws : list of Draw, default=None
+        Which rows to train on; None: all.
     """
 
-    def __init__(self, X: Any, y: torch.Tensor | None = None, weight: torch.Tensor | None = None):
+    def __init__(
+        self,
+        X: Any,
+        y: torch.Tensor | None = None,
+        weight: torch.Tensor | None = None,
+        draws: "list[Draw] | None" = None,
+    ):
         self.X, self.y, self.weight = X, y, weight
+        self.draws = draws or [Draw(len(X))]
+
+    def with_draws(self, draws: "list[Draw]") -> "DatasetRows":
+        """The same rows for other chains."""
+        return DatasetRows(self.X, self.y, self.weight, draws)
+
+    def part(self, index: torch.Tensor) -> Any:
+        """Some of the rows."""
+        return Subset(DatasetRows(self.X, self.y), index.tolist())
 
     def __len__(self) -> int:
         return len(self.X)
@@ -92,6 +127,15 @@ class DatasetRows(Dataset[Any]):
         return item if self.weight is None else (*item, self.weight[index])
 
 
+class Draw(NamedTuple):
+    """Which rows a chain trains on in one epoch."""
+
+    #: So many of its rows, drawn afresh for each epoch: as many as the shortest chain has.
+    n_samples: int
+    #: The rows it may see; None: the first `n_samples`.
+    rows: torch.Tensor | None = None
+
+
 class EvenBatches:
     """Row numbers of ``ceil(n / batch_size)`` batches whose sizes differ by one at most.
 
@@ -100,14 +144,15 @@ class EvenBatches:
 
     Parameters
     ----------
-    n_samples, batch_size : int
+    draw : Draw
+    batch_size : int
     generator : torch.Generator or None
         Draws a new permutation for each pass; None: the rows in their order.
     """
 
-    def __init__(self, n_samples: int, batch_size: int, generator: torch.Generator | None = None):
-        self.n_samples, self.generator = n_samples, generator
-        self.n_batches = math.ceil(n_samples / batch_size)
+    def __init__(self, draw: Draw, batch_size: int, generator: torch.Generator | None = None):
+        self.draw, self.generator = draw, generator
+        self.n_batches = math.ceil(draw.n_samples / batch_size)
 
     def __len__(self) -> int:
         return self.n_batches
@@ -119,9 +164,13 @@ class EvenBatches:
 
     def order(self) -> torch.Tensor:
         """The rows in the order of one pass."""
+        n, rows = self.draw
+        n_rows = n if rows is None else len(rows)
         if self.generator is None:
-            return torch.arange(self.n_samples)
-        return torch.randperm(self.n_samples, generator=self.generator)
+            order = torch.arange(n_rows)
+        else:
+            order = torch.randperm(n_rows, generator=self.generator)
+        return order if rows is None else rows[order[:n]]
 
 
 class BatchIterator:
@@ -147,7 +196,7 @@ class BatchIterator:
         self.parts: list[Any] = [rows.X, rows.y]
         if weighted and rows.weight is not None:
             self.parts.append(rows.weight)
-        self.batches = EvenBatches(len(rows), batch_size, generator)
+        self.batches = EvenBatches(rows.draws[0], batch_size, generator)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -166,11 +215,62 @@ class BatchIterator:
             yield batches[start : start + n]
 
 
-def _split(rows: Any, sizes: list[int]) -> Sequence[Any]:
+class ChainsIterator(BatchIterator):
+    """Even batches of rows in memory for chains that step together, each with rows of its own.
+
+    The same batches as a :class:`BatchIterator` of each chain, stacked along a new first axis.
+
+    Parameters
+    ----------
+    rows : TensorRows
+        With a draw for each chain, all of as many rows.
+    batch_size : int
+    generators : list of torch.Generator
+    weighted : bool, default=False
+    """
+
+    def __init__(
+        self,
+        rows: TensorRows,
+        batch_size: int,
+        generators: list[torch.Generator],
+        weighted: bool = False,
+    ):
+        super().__init__(rows, batch_size, None, weighted)
+        self.chains = [
+            EvenBatches(draw, batch_size, generator)
+            for draw, generator in zip(rows.draws, generators, strict=True)
+        ]
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        for block in self._blocks():
+            chosen = torch.cat(block, dim=1).to(self.parts[0].device)
+            sizes = [batch.shape[1] for batch in block]
+            parts = [_gathered(part, chosen) for part in self.parts]
+            yield from zip(*(_split(part, sizes, dim=1) for part in parts), strict=True)
+
+    def _blocks(self) -> Iterator[list[torch.Tensor]]:
+        orders = torch.stack([chain.order() for chain in self.chains])
+        batches = list(torch.tensor_split(orders, len(self), dim=1))
+        row_bytes = max(1, _n_bytes(self.parts[0][:1]))
+        n = max(1, _BLOCK_BYTES // (row_bytes * batches[0].numel()))
+        for start in range(0, len(batches), n):
+            yield batches[start : start + n]
+
+
+def _gathered(rows: Any, index: torch.Tensor) -> Any:
+    """Rows by an index of two axes, of a tensor or of what gives a dict of them."""
+    flat = rows[index.reshape(-1)]
+    if isinstance(flat, torch.Tensor):
+        return flat.unflatten(0, index.shape)
+    return {name: tensor.unflatten(0, index.shape) for name, tensor in flat.items()}
+
+
+def _split(rows: Any, sizes: list[int], dim: int = 0) -> Sequence[Any]:
     """Views of consecutive rows, of a tensor or of a dict of them."""
     if isinstance(rows, torch.Tensor):
-        return rows.split(sizes)
-    parts = {name: tensor.split(sizes) for name, tensor in rows.items()}
+        return rows.split(sizes, dim=dim)
+    parts = {name: tensor.split(sizes, dim=dim) for name, tensor in rows.items()}
     return [{name: parts[name][i] for name in parts} for i in range(len(sizes))]
 
 
@@ -230,9 +330,13 @@ def data_loader(
         # A loader draws a seed for its workers; from a copy, so that the permutations are those
         # of the same rows in memory.
         options = {"generator": generator.clone_state(), **options}
+    draw = dataset.draws[0]
     if own_order.isdisjoint(options):
-        options["batch_sampler"] = EvenBatches(len(dataset), batch_size, generator)
-    elif "batch_sampler" not in options:
+        options["batch_sampler"] = EvenBatches(draw, batch_size, generator)
+        return DataLoader(dataset, **options)
+    if draw.rows is not None:
+        dataset = Subset(dataset, draw.rows.tolist())
+    if "batch_sampler" not in options:
         options = {"batch_size": batch_size, **options}
         if "sampler" not in options:
             options.setdefault("shuffle", True)

@@ -14,6 +14,11 @@ def auto_batch_size(n_samples: int) -> int:
     return int(2 ** np.clip(np.rint(np.log2(n_samples / 24)), 5, 7))
 
 
+def auto_n_chains(n_samples: int) -> int:
+    """Eight chains, fewer below 128 rows: one for each 16 rows, and one up to 32 rows."""
+    return 1 if n_samples <= SMALL else min(8, n_samples // 16)
+
+
 def auto_max_epochs(n_samples: int) -> int:
     """So many epochs that there are 4,000 steps, at least 10 and at most 100."""
     steps_per_epoch = math.ceil(n_samples / auto_batch_size(n_samples))

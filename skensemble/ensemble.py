@@ -12,24 +12,36 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.validation import _check_sample_weight, _check_y, check_is_fitted
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _check_y,
+    check_consistent_length,
+    check_is_fitted,
+)
 from skorch.utils import to_device
+from torch.utils.data import Dataset
 
 from . import inputs, schedules
-from .batches import DatasetRows, TensorRows, numpy_type, to_tensor
-from .defaults import SMALL, auto_batch_size, auto_max_epochs
-from .generators import private_generators, seed_of
+from .batches import DatasetRows, Draw, TensorRows, numpy_type, to_tensor
+from .chains import can_train_as_one
+from .defaults import SMALL, auto_batch_size, auto_max_epochs, auto_n_chains
+from .generators import Generators, chain_seed, private_generators, seed_of
 from .inference import chunk_size, member_outputs
 from .interrupts import Interrupts
-from .members import average, cycle_weights
-from .modules import data_arguments, float_type
+from .members import average, cycle_weights, needs_unseen
+from .modules import check_can_reset, data_arguments, float_type
 from .parameters import NetParameters
 from .progress import Progress
-from .runs import Run
-from .snapshots import Snapshots, uncompiled
+from .runs import Lane, Run
+from .snapshots import Snapshots, State, uncompiled
 from .tables import TableScaler
 from .threads import few_threads
 from .training import SnapshotNet, copied, new_net
+from .unseen import UnseenRows
+from .validation import Folds, folds
+
+#: What only unseen rows can tell.
+_UNSEEN_NAMES = ("validation_score_", "cycle_scores_", "oof_decision_function_", "oof_prediction_")
 
 #: Rows on which a module is tried out before training, and each snapshot when it is taken.
 EXAMPLE = 8
@@ -47,8 +59,20 @@ class Examples(NamedTuple):
     loss_weight: NDArray[np.float64] | None
 
 
+class Prepared(NamedTuple):
+    """What a run trains, and what it is judged by."""
+
+    #: One, or one a chain where they train one after another.
+    nets: list[SnapshotNet]
+    #: With a draw for each chain.
+    rows: Any
+    unseen: UnseenRows | None
+    #: For each chain the rows for callbacks that look at unseen ones.
+    valid: list[Any]
+
+
 class BaseSnapshotEnsemble(NetParameters):
-    """Trains one network over several cycles and keeps a snapshot of each.
+    """Trains chains of a network over several cycles and keeps a snapshot of each.
 
     A child says how targets are encoded (:meth:`_encode_y`), what the loss is
     (:meth:`_default_criterion`), and what a member's output means (:meth:`_member_values`).
@@ -65,10 +89,15 @@ class BaseSnapshotEnsemble(NetParameters):
     net_: SnapshotNet
     n_iter_: int
     n_cycles_: int
+    n_chains_: int
     member_weights_: NDArray[np.float64]
+    validation_score_: float
+    cycle_scores_: NDArray[np.float64]
     _snapshots_: Snapshots
-    _members_: Any
-    _generators_: dict[str, Any]
+    _nets_: list[SnapshotNet]
+    _stage_weights_: NDArray[np.float64]
+    _generators_: list[dict[str, Any]]
+    _seed_: int
     _row_shape_: Any
     _scaler_: TableScaler | None
     _dtype_: torch.dtype
@@ -83,10 +112,14 @@ class BaseSnapshotEnsemble(NetParameters):
             "net_",
             "n_iter_",
             "n_cycles_",
+            "n_chains_",
             "member_weights_",
+            *_UNSEEN_NAMES,
             "_snapshots_",
-            "_members_",
+            "_nets_",
+            "_stage_weights_",
             "_generators_",
+            "_seed_",
             "_row_shape_",
             "_scaler_",
             "_dtype_",
@@ -116,6 +149,10 @@ class BaseSnapshotEnsemble(NetParameters):
         """Encoded targets as the criterion takes them beside such an output."""
 
     @abstractmethod
+    def _truth(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Encoded targets as members' values are compared with them."""
+
+    @abstractmethod
     def _member_values(self, outputs: torch.Tensor) -> torch.Tensor:
         """What is averaged over members, in float64, (M, n, k), from their raw outputs."""
 
@@ -125,8 +162,18 @@ class BaseSnapshotEnsemble(NetParameters):
 
     # ------------------------------------------------------------------------ fitting
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Train the network through all cycles and keep a snapshot of each.
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train all chains through all cycles and keep a snapshot of each.
 
         Parameters
         ----------
@@ -136,7 +183,18 @@ class BaseSnapshotEnsemble(NetParameters):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels or target values.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row in the loss and in the statistics of the columns. None: all equal.
+            Weight of each row in the loss, in the statistics of the columns and in the scores of
+            unseen rows. None: all equal.
+        groups : array-like of shape (n_samples,), default=None
+            Rows of one group are left out together: handed to the splitter given as `validation`,
+            or hashed in place of the row.
+        X_val : array-like of shape (n_val, n_features) or (n_val, ...), default=None
+            Rows to weigh and score the cycles by, in place of those that `validation` leaves out:
+            all chains train on all of X.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
+            Their class labels or target values.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights. None: all equal.
 
         Returns
         -------
@@ -149,7 +207,8 @@ class BaseSnapshotEnsemble(NetParameters):
             If a parameter, the data or the module does not fit; the estimator is then as before.
         """
         go_on = bool(self.warm_start) and self.__sklearn_is_fitted__()
-        return self._train(X, y, sample_weight, go_on=go_on)
+        held = (X_val, y_val, sample_weight_val)
+        return self._train(X, y, sample_weight, go_on=go_on, groups=groups, held=held)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
         go_on = self.__sklearn_is_fitted__()
@@ -164,6 +223,8 @@ class BaseSnapshotEnsemble(NetParameters):
         go_on: bool,
         one_cycle: bool = False,
         classes: Any = None,
+        groups: Any = None,
+        held: tuple[Any, Any, Any] = (None, None, None),
     ) -> Self:
         """From X and y to fitted members; all of it on a draft that replaces self at the end."""
         draft = self._draft(keep_fitted=go_on)
@@ -171,29 +232,31 @@ class BaseSnapshotEnsemble(NetParameters):
             draft._check_unchanged()
         draft._check_parameters()
         data = draft._read(X, y, sample_weight, go_on=go_on, classes=classes)
+        held_data = draft._read_held(*held)
+        if not go_on:
+            draft._seed_ = seed_of(self.random_state)
+        left = draft._choose_folds(data, held_data, groups, go_on=go_on)
         device = torch.device(self.device or "cpu")
-        seed = 0 if go_on else seed_of(self.random_state)
         with (
             Interrupts() as interrupts,
-            private_generators(device) as generators,
+            private_generators(device),
             torch.inference_mode(False),  # a user may fit within one of torch's modes
             torch.enable_grad(),
         ):
-            if go_on:
-                generators.restore(self._generators_)
-            else:
-                generators.seed(seed)
-                draft._learn_columns(data)
-            net, rows = draft._prepare(data, go_on=go_on)
-            example = to_device(rows.X[:EXAMPLE], net.device)
-            n_rows, batch_size = min(EXAMPLE, len(rows)), min(net.batch_size, len(rows))
-            with few_threads(net, example, n_rows, batch_size):
-                run = draft._plan(
-                    net, rows, example, generators.batches, interrupts, go_on, one_cycle
-                )
-                states = run.train(net, rows, redraw=go_on and self.restart == "cold")
-                draft._n_steps_ = max(0, draft._n_steps_ + run.recorder.step)
-            draft._commit(net, states, generators.state(), go_on=go_on)
+            generators = draft._draw_generators(device, go_on=go_on)
+            with generators[0].within():
+                if not go_on:
+                    draft._learn_columns(data)
+                ready = draft._prepare(data, held_data, left, generators, go_on=go_on)
+            net, n_rows = ready.nets[0], len(ready.rows)
+            example = to_device(ready.rows.X[:EXAMPLE], net.device)
+            n_together = draft.n_chains_ // len(ready.nets) * min(net.batch_size, n_rows)
+            with few_threads(net.alone(), example, min(EXAMPLE, n_rows), n_together):
+                run = draft._plan(ready, example, generators, interrupts, go_on, one_cycle)
+                states = run.train(redraw=go_on and self.restart == "cold")
+                draft._n_steps_ = max(0, draft._n_steps_ + run.n_steps)
+            draft._generators_ = [chain.state() for chain in generators]
+            draft._commit(ready, states, go_on=go_on)
             self.__dict__ = draft.__dict__
         for message in run.messages():
             warnings.warn(message, RuntimeWarning, stacklevel=4 if one_cycle else 3)
@@ -237,6 +300,70 @@ class BaseSnapshotEnsemble(NetParameters):
         y = self._encode_y(y, sample_weight, go_on=go_on, classes=classes)
         loss_weight = _of_mean_one(self._weigh_classes(y, sample_weight))
         return Examples(source, y, sample_weight, loss_weight)
+
+    def _read_held(self, X: Any, y: Any, sample_weight: Any) -> Examples | None:
+        """Validated ``X_val`` and what belongs to it, where it is given."""
+        if X is None:
+            if y is not None or sample_weight is not None:
+                raise ValueError("Got y_val or sample_weight_val without X_val, but expected both.")
+            return None
+        if y is None and not isinstance(X, Dataset):
+            raise ValueError("Got X_val without y_val, but expected both.")
+        return self._read(X, y, sample_weight, go_on=True, classes=None)
+
+    def _choose_folds(
+        self, data: Examples, held: Examples | None, groups: Any, *, go_on: bool
+    ) -> Folds | None:
+        """How many chains there are, and which rows each leaves out."""
+        n = data.X.n_samples
+        if not go_on:
+            self.n_chains_ = self._n_chains(data, groups)
+        if groups is not None:
+            check_consistent_length(groups, np.empty(n))
+        how = self.validation
+        if how == "auto":
+            how = "cross" if self.n_chains_ > 1 else None
+        if held is not None:
+            how = None
+        chosen = folds(how, self.n_chains_, data.X, data.y, groups, self._seed_)
+        if chosen is not None and len(chosen.left_out) != self.n_chains_:
+            raise ValueError(
+                f"Got validation={how!r} with {len(chosen.left_out)} splits for "
+                f"{self.n_chains_} chains, but expected as many: each chain leaves out one."
+            )
+        is_wished = (
+            how is None and held is None and (self.validation is None or not self._is_few(n))
+        )
+        if is_wished and needs_unseen(self.members):
+            raise ValueError(
+                f"Got members={self.members!r} and no rows that are left out, but expected some to "
+                "choose by: set n_chains or validation, such as validation='cross', or give X_val "
+                "and y_val."
+            )
+        return chosen
+
+    def _n_chains(self, data: Examples, groups: Any) -> int:
+        n = data.X.n_samples
+        if hasattr(self.validation, "get_n_splits"):
+            n_splits = int(self.validation.get_n_splits(np.empty((n, 1)), data.y, groups))
+            if self.n_chains not in ("auto", n_splits):
+                raise ValueError(
+                    f"Got n_chains={self.n_chains} and validation={self.validation!r} with "
+                    f"{n_splits} splits, but expected as many: each chain leaves out one."
+                )
+            return n_splits
+        if self.n_chains == "auto":
+            return auto_n_chains(n) if self.module is None else 1
+        return self._at_most("n_chains", int(self.n_chains), n, "rows")
+
+    def _is_few(self, n_samples: int) -> bool:
+        """Whether "auto" leaves nothing out since there are so few rows."""
+        return self.module is None and n_samples <= SMALL
+
+    def _draw_generators(self, device: torch.device, *, go_on: bool) -> list[Generators]:
+        """Those of each chain: at its seed, or where it came to."""
+        starts: list[Any] = [chain_seed(self._seed_, k) for k in range(self.n_chains_)]
+        return [Generators(device, start) for start in (self._generators_ if go_on else starts)]
 
     def _read_input(self, X: Any, y: Any = "no_validation", *, reset: bool) -> tuple[Any, Any]:
         """X, and y beside it, checked; rows of another shape than in fit are refused here."""
@@ -291,30 +418,90 @@ class BaseSnapshotEnsemble(NetParameters):
             X = self._scaler_.transform(X, numpy_type(self._dtype_))
         return to_tensor(X, self._dtype_)
 
-    def _prepare(self, data: Examples, *, go_on: bool) -> tuple[SnapshotNet, Any]:
-        """The net, initialised or carried on, and the rows on its device."""
-        if isinstance(data.X, inputs.DatasetInput):
-            data.X.dtype = self._dtype_
-        X = data.X.rows(self._tensor)
-        example, batch_size = X[:EXAMPLE], self._batch_size(len(X))
+    def _prepare(
+        self,
+        data: Examples,
+        held: Examples | None,
+        left: Folds | None,
+        generators: list[Generators],
+        *,
+        go_on: bool,
+    ) -> Prepared:
+        """The nets, initialised or carried on, and the rows on their device."""
+        X = self._rows_of(data)
+        example = X[:EXAMPLE]
         if go_on:
-            net = self._carried_on()
-            net.batch_size = batch_size
+            nets = self._carried_on(self._batch_size(len(X)))
         else:
-            net = self._new_net(example, batch_size, self._max_epochs(len(X)))
-        output = self._try_out(net, to_device(example, net.device))
+            nets = self._new_nets(example, len(X), generators, held is not None or left is not None)
+        device = nets[0].device
+        output = self._try_out(nets[0].alone(), to_device(example, device))
         self._check_output(output, min(EXAMPLE, len(X)))
-        y = self._target_tensor(data.y, output)
         weight = None
         if data.loss_weight is not None:
-            net.weigh_criterion()
+            for net in nets:
+                net.weigh_criterion()
             weight = torch.from_numpy(data.loss_weight).to(output.dtype)
-        if isinstance(X, inputs.DatasetInput):  # a loader moves each batch
-            return net, DatasetRows(X, y, weight)
-        weight = None if weight is None else weight.to(net.device)
-        return net, TensorRows(X.to(net.device), y.to(net.device), weight)
+        rows = _on_device(X, self._target_tensor(data.y, output), weight, device)
+        rows = rows.with_draws(_draws(left, self.n_chains_, len(X)))
+        if not go_on and self.n_chains_ > 1 and isinstance(rows, TensorRows):
+            modules: list[torch.nn.Module] = [net.module_ for net in nets]
+            if nets[0].trains_by_elements() and can_train_as_one(
+                modules, to_device(example, device)
+            ):
+                nets[0].join(modules)
+                nets = nets[:1]
+        if left is None and held is None:
+            return Prepared(nets, rows, None, [None] * self.n_chains_)
+        judged, index = (data, left.left_out) if left is not None else (held, None)
+        assert judged is not None
+        looked_at = rows
+        if index is None:
+            X = self._rows_of(judged)
+            looked_at = _on_device(X, self._target_tensor(judged.y, output), None, device)
+            index = [np.arange(len(X))] * self.n_chains_
+        unseen = self._unseen_rows(nets[0], looked_at.X, index, judged)
+        valid: list[Any] = [None] * self.n_chains_
+        if nets[0].looks_at_unseen():
+            valid = [looked_at.part(torch.from_numpy(chosen)) for chosen in index]
+        return Prepared(nets, rows, unseen, valid)
 
-    def _new_net(self, example: Any, batch_size: int, max_epochs: int) -> SnapshotNet:
+    def _rows_of(self, data: Examples) -> Any:
+        """All rows as the module takes them, to be indexed by row numbers."""
+        if isinstance(data.X, inputs.DatasetInput):
+            data.X.dtype = self._dtype_
+        return data.X.rows(self._tensor)
+
+    def _unseen_rows(
+        self, net: SnapshotNet, X: Any, index: list[NDArray[Any]], judged: Examples
+    ) -> UnseenRows:
+        return UnseenRows(
+            net.alone(),
+            X,
+            index,
+            self._truth(judged.y),
+            judged.loss_weight,
+            self._member_values,
+            self.members,
+        )
+
+    def _new_nets(
+        self, example: Any, n_samples: int, generators: list[Generators], leaves_out: bool
+    ) -> list[SnapshotNet]:
+        """A net for each chain, each with an initialisation of its own."""
+        if self.n_chains_ > 1:
+            for part in (self.module, *self._by_prefix("module").values()):
+                if isinstance(part, torch.nn.Module):
+                    check_can_reset(part, f"{self.n_chains_} chains")
+        nets = []
+        for k, own in enumerate(generators):
+            with own.within():
+                nets.append(self._new_net(example, n_samples, leaves_out, reset=k > 0))
+        return nets
+
+    def _new_net(
+        self, example: Any, n_samples: int, leaves_out: bool, *, reset: bool
+    ) -> SnapshotNet:
         net_class = self._net_class if self.net is None else self.net
         criterion = self._default_criterion() if self.criterion is None else self.criterion
         return new_net(
@@ -324,8 +511,10 @@ class BaseSnapshotEnsemble(NetParameters):
             criterion=copy.deepcopy(criterion),
             optimizer=self.optimizer,
             lr=self.lr,
-            max_epochs=max_epochs,
-            batch_size=batch_size,
+            max_epochs=self._max_epochs(n_samples),
+            batch_size=self._batch_size(n_samples),
+            leaves_out=leaves_out,
+            reset=reset,
             device=self.device,
             verbose=int(self.verbose),
             **self._net_arguments(),
@@ -352,18 +541,23 @@ class BaseSnapshotEnsemble(NetParameters):
             arguments["module__dropout"] = 0.0
         return {"module": module, **arguments}
 
-    def _carried_on(self) -> SnapshotNet:
-        """A copy of the fitted net, at the learning rate of now, with the callbacks as they are."""
-        net = copy.deepcopy(self.net_)
-        callbacks = copied([callback for _, callback in self.net_.callbacks_])
-        names = [name for name, _ in self.net_.callbacks_]
-        net.callbacks_ = list(zip(names, callbacks, strict=True))
-        ratio = self._highest_lr() / self._top_lr_
-        if ratio != 1:
-            for name in net._optimizers:
-                for group in getattr(net, name + "_").param_groups:
-                    group["initial_lr"] *= ratio
-        return net
+    def _carried_on(self, batch_size: int) -> list[SnapshotNet]:
+        """Copies of the fitted nets, at the learning rate of now; callbacks are as they were."""
+        nets = []
+        for fitted in self._nets_:
+            net = copy.deepcopy(fitted)
+            callbacks = copied([callback for _, callback in fitted.callbacks_])
+            names = [name for name, _ in fitted.callbacks_]
+            net.callbacks_ = list(zip(names, callbacks, strict=True))
+            ratio = self._highest_lr() / self._top_lr_
+            if ratio != 1:
+                for name in net._optimizers:
+                    for group in getattr(net, name + "_").param_groups:
+                        group["initial_lr"] *= ratio
+            net.batch_size = batch_size
+            net.resume()
+            nets.append(net)
+        return nets
 
     def _try_out(self, net: SnapshotNet, example: Any) -> torch.Tensor:
         """Output for a few rows; what the module says of them is said with their shape."""
@@ -385,16 +579,20 @@ class BaseSnapshotEnsemble(NetParameters):
 
     def _plan(
         self,
-        net: SnapshotNet,
-        rows: Any,
+        ready: Prepared,
         example: Any,
-        generator: torch.Generator,
+        generators: list[Generators],
         interrupts: Interrupts,
         go_on: bool,
         one_cycle: bool,
     ) -> Run:
         """How many steps, in which cycles, at which rates."""
-        steps_per_epoch = len(net.get_iterator(rows, training=True))
+        nets, rows = ready.nets, ready.rows
+        parts = [rows] if len(nets) == 1 else [rows.with_draws([draw]) for draw in rows.draws]
+        steps_per_epoch = min(
+            len(net.get_iterator(part, training=True))
+            for net, part in zip(nets, parts, strict=True)
+        )
         if steps_per_epoch == 0:
             raise ValueError(
                 f"Got an iterator with no batch for {len(rows)} rows, but expected one at least."
@@ -405,7 +603,7 @@ class BaseSnapshotEnsemble(NetParameters):
             n_steps, n_cycles = max(1, round(n_steps / n_cycles)), 1
         elif not go_on:
             burn_in = self._burn_in_steps(steps_per_epoch, n_steps)
-        n_cycles = self._at_most(n_cycles, n_steps - burn_in)
+        n_cycles = self._at_most("n_cycles", n_cycles, n_steps - burn_in, "steps")
         first_cycle, first_step = (self.n_cycles_, self._n_steps_) if go_on else (0, 0)
         options = self._by_prefix("schedule")
         plan = schedules.Plan.of(
@@ -423,15 +621,40 @@ class BaseSnapshotEnsemble(NetParameters):
         progress = None
         if self.verbose:
             progress = Progress(n_cycles, steps_per_epoch, n_steps, first_cycle)
-        return Run(
-            plan,
-            steps_per_epoch,
-            generator,
-            interrupts,
-            example,
-            cold=self.restart == "cold",
-            progress=progress,
-        )
+        lanes = []
+        for k, (net, part) in enumerate(zip(nets, parts, strict=True)):
+            together = len(nets) == 1
+            valid = ready.valid if together and self.n_chains_ > 1 else ready.valid[k]
+            lanes.append(
+                Lane(
+                    net,
+                    part,
+                    generators if together else [generators[k]],
+                    plan,
+                    interrupts,
+                    example,
+                    cold=self.restart == "cold",
+                    progress=progress if k == 0 else None,
+                    valid=valid if ready.valid[k] is not None else None,
+                )
+            )
+        on_cycle = None
+        if ready.unseen is not None:
+            for cycle in range(first_cycle):
+                ready.unseen.add(self._states(cycle))
+            if self._stops_early():
+                ready.unseen.n_planned = first_cycle + n_cycles
+                ready.unseen.patience = int(self.n_iter_no_change)
+            on_cycle = ready.unseen.add
+        return Run(plan, steps_per_epoch, lanes, interrupts, on_cycle)
+
+    def _stops_early(self) -> bool:
+        return self.early_stopping is True
+
+    def _states(self, cycle: int) -> list[State]:
+        """All chains at the end of a cycle."""
+        first = cycle * self.n_chains_
+        return self._snapshots_.views(range(first, first + self.n_chains_))
 
     def _burn_in_steps(self, steps_per_epoch: int, n_steps: int) -> int:
         epochs = self._by_prefix("schedule").get("burn_in_epochs", 0)
@@ -443,34 +666,88 @@ class BaseSnapshotEnsemble(NetParameters):
             )
         return burn_in
 
-    def _at_most(self, n_cycles: int, n_steps: int) -> int:
-        if n_cycles <= n_steps:
-            return n_cycles
+    def _at_most(self, name: str, wanted: int, available: int, what: str) -> int:
+        if wanted <= available:
+            return wanted
+        one = name.removeprefix("n_").removesuffix("s")
         warnings.warn(
-            f"Got n_cycles={n_cycles} for {n_steps} steps; every cycle needs a step, so there are "
-            f"{n_steps} cycles.",
+            f"Got {name}={wanted} for {available} {what}; every {one} needs one of them, so there "
+            f"are {available} {one}s.",
             UserWarning,
             stacklevel=5,
         )
-        return n_steps
+        return available
 
-    def _commit(
-        self, net: SnapshotNet, states: list[Any], generators: dict[str, Any], *, go_on: bool
-    ) -> None:
+    def _commit(self, ready: Prepared, states: list[list[State]], *, go_on: bool) -> None:
         """Fitted attributes, all at once."""
-        self._snapshots_ = self._snapshots_.extended(states) if go_on else Snapshots(states)
-        self._generators_ = generators
-        self.net_ = net
-        self.n_iter_ = len(net.history_)
-        self.n_cycles_ = len(self._snapshots_)
-        self.member_weights_ = cycle_weights(self.members, self.n_cycles_)
-        self._members_ = self.members
+        before = self._snapshots_.views(range(len(self._snapshots_))) if go_on else []
+        kept = [*before, *(state for cycle in states for state in cycle)]
+        self._nets_ = ready.nets
+        for net in self._nets_:
+            net.settle()
+        self.net_ = self._nets_[0]
+        self.n_iter_ = len(self.net_.history_)
+        self.n_cycles_ = len(kept) // self.n_chains_
+        self._weigh(kept, ready.unseen)
         self._top_lr_ = self._highest_lr()
         self._made_of_ = self._made_of()
+
+    def _weigh(self, states: list[State], unseen: UnseenRows | None) -> None:
+        """Which snapshots predict, and what the unseen rows say of them."""
+        n = self.n_cycles_
+        for name in _UNSEEN_NAMES:
+            self.__dict__.pop(name, None)
+        if unseen is not None:
+            by_cycle = unseen.weights
+            self.cycle_scores_ = np.array(unseen.scores)
+            self.validation_score_ = unseen.scores[-1]
+            if self.n_chains_ > 1 and not unseen.is_held:
+                self._keep_unseen(unseen.combined())
+        else:
+            by_cycle = [cycle_weights(self.members, m) for m in range(1, n + 1)]
+        self._stage_weights_ = np.zeros((n, n))
+        for m, weights in enumerate(by_cycle):
+            self._stage_weights_[m, : m + 1] = weights
+        self.member_weights_ = self._of_members(self._stage_weights_[-1])
+        self._snapshots_ = Snapshots(states, first=np.flatnonzero(self.member_weights_).tolist())
+
+    def _of_members(self, by_cycle: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weights of cycles as those of snapshots: all chains of a cycle have the same."""
+        return np.repeat(by_cycle / self.n_chains_, self.n_chains_, axis=-1)
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether there are snapshots to predict with."""
         return hasattr(self, "_snapshots_")
+
+    def refit_members(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Choose the members again, by other rows and the `members` of now, without training.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows that no chain was trained on.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels or target values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row. None: all equal.
+
+        Returns
+        -------
+        self : object
+            With new ``member_weights_``, ``cycle_scores_`` and ``validation_score_``.
+        """
+        check_is_fitted(self)
+        draft = self._draft(keep_fitted=True)
+        draft._check_parameters()
+        data = draft._read(X, y, sample_weight, go_on=True, classes=None)
+        rows = _on_device(draft._rows_of(data), torch.empty(0), None, self.net_.device)
+        index = [np.arange(data.X.n_samples)] * self.n_chains_
+        unseen = draft._unseen_rows(self.net_, rows.X, index, data)
+        for cycle in range(self.n_cycles_):
+            unseen.add(self._states(cycle))
+        draft._weigh(self._snapshots_.views(range(len(self._snapshots_))), unseen)
+        self.__dict__ = draft.__dict__
+        return self
 
     @property
     def history_(self) -> Any:
@@ -527,18 +804,33 @@ class BaseSnapshotEnsemble(NetParameters):
         check_is_fitted(self)
         return self._combined(X, self.member_weights_[None, :])[0]
 
+    def _keep_unseen(self, combined: NDArray[np.float64]) -> None:
+        """Keep the weighted means of the unseen predictions of all rows."""
+
     def _stages(self, X: Any) -> NDArray[np.float64]:
         """The ensemble as it would be after each number of cycles, ``(M, n, k)``."""
         check_is_fitted(self)
-        n = self.n_cycles_
-        weights = np.zeros((n, n))
-        for m in range(1, n + 1):
-            weights[m - 1, :m] = cycle_weights(self._members_, m)
-        return self._combined(X, weights)
+        return self._combined(X, self._of_members(self._stage_weights_))
 
     def _each_member(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
-        return self._gathered(X, np.arange(self.n_cycles_), lambda values: values)
+        return self._gathered(X, np.arange(len(self._snapshots_)), lambda values: values)
+
+
+def _draws(left: Folds | None, n_chains: int, n_samples: int) -> list[Draw]:
+    """The rows of each chain: in each epoch as many as the shortest has."""
+    if left is None:
+        return [Draw(n_samples)] * n_chains
+    n = min(len(rows) for rows in left.trained)
+    return [Draw(n, torch.from_numpy(rows)) for rows in left.trained]
+
+
+def _on_device(X: Any, y: torch.Tensor, weight: Any, device: Any) -> TensorRows | DatasetRows:
+    """Rows where the module is; a loader moves each batch by itself."""
+    if isinstance(X, inputs.DatasetInput):
+        return DatasetRows(X, y, weight)
+    weight = None if weight is None else weight.to(device)
+    return TensorRows(X.to(device), y.to(device), weight)
 
 
 def _of_mean_one(weight: NDArray[np.float64] | None) -> NDArray[np.float64] | None:

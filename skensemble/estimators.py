@@ -158,6 +158,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     _net_class = ClassifierNet
     _fitted_names = BaseSnapshotEnsemble._fitted_names | {"classes_"}
     classes_: NDArray[Any]
+    oof_decision_function_: NDArray[np.float64]
 
     def __init__(
         self,
@@ -172,7 +173,11 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         restart: str = "warm",
         optimizer: Any = torch.optim.AdamW,
         criterion: Any = None,
-        members: int | str = "all",
+        n_chains: int | str = "auto",
+        members: Any = "auto",
+        validation: Any = "auto",
+        early_stopping: bool | str = "auto",
+        n_iter_no_change: int = 2,
         voting: str = "soft",
         class_weight: Any = None,
         net: Any = None,
@@ -194,7 +199,11 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
             restart=restart,
             optimizer=optimizer,
             criterion=criterion,
+            n_chains=n_chains,
             members=members,
+            validation=validation,
+            early_stopping=early_stopping,
+            n_iter_no_change=n_iter_no_change,
             net=net,
             callbacks=callbacks,
             device=device,
@@ -396,6 +405,12 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     def _target_tensor(self, y: NDArray[Any], output: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(y)
 
+    def _truth(self, y: NDArray[Any]) -> NDArray[Any]:
+        return y
+
+    def _keep_unseen(self, combined: NDArray[np.float64]) -> None:
+        self.oof_decision_function_ = combined / combined.sum(axis=1, keepdims=True)
+
     def _member_values(self, outputs: torch.Tensor) -> torch.Tensor:
         # In float64: in float32 a softmax saturates to exactly 1. Along so short an axis it is
         # eight times slower than across it.
@@ -539,7 +554,11 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         restart: str = "warm",
         optimizer: Any = torch.optim.AdamW,
         criterion: Any = None,
-        members: int | str = "all",
+        n_chains: int | str = "auto",
+        members: Any = "auto",
+        validation: Any = "auto",
+        early_stopping: bool | str = "auto",
+        n_iter_no_change: int = 2,
         net: Any = None,
         callbacks: Any = None,
         device: Any = "cpu",
@@ -559,7 +578,11 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
             restart=restart,
             optimizer=optimizer,
             criterion=criterion,
+            n_chains=n_chains,
             members=members,
+            validation=validation,
+            early_stopping=early_stopping,
+            n_iter_no_change=n_iter_no_change,
             net=net,
             callbacks=callbacks,
             device=device,
@@ -680,6 +703,12 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     def _target_tensor(self, y: NDArray[Any], output: torch.Tensor) -> torch.Tensor:
         """Of the output's shape, so that a loss broadcasts nothing."""
         return torch.from_numpy(y[:, 0] if output.ndim == 1 else y).to(output.dtype)
+
+    def _truth(self, y: NDArray[Any]) -> NDArray[Any]:
+        return y * self._y_scale_ + self._y_center_
+
+    def _keep_unseen(self, combined: NDArray[np.float64]) -> None:
+        self.oof_prediction_ = self._squeezed(combined)
 
     def _member_values(self, outputs: torch.Tensor) -> torch.Tensor:
         values = outputs.double().reshape(*outputs.shape[:2], -1)

@@ -31,13 +31,22 @@ def seed_of(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
+def chain_seed(seed: int, chain: int) -> int:
+    """Seed of a chain, whatever others stand beside it; the first has the fit's own."""
+    if chain == 0:
+        return seed
+    return int(np.random.SeedSequence([seed % 2**32, 2, chain]).generate_state(1)[0] >> 1)
+
+
 class Generators:
-    """The generators of one fit.
+    """The generators of one chain.
 
     Parameters
     ----------
     device : torch.device
         Where the network draws its dropout.
+    start : int or dict
+        A seed to begin with, or where :meth:`state` was taken to go on from.
 
     Attributes
     ----------
@@ -45,9 +54,33 @@ class Generators:
         Draws the permutations of the rows, on the CPU.
     """
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: torch.device, start: Any):
         self.device = device
         self.batches = torch.Generator()
+        self._is_within = False
+        before = self._current()
+        if isinstance(start, dict):
+            self.restore(start)
+        else:
+            self.seed(start)
+        self._kept = self._current()
+        self._set(before)
+
+    @contextlib.contextmanager
+    def within(self) -> Iterator[None]:
+        """Torch's and numpy's global generators are this chain's; as before on leaving."""
+        if self._is_within:
+            yield
+            return
+        before = self._current()
+        self._set(self._kept)
+        self._is_within = True
+        try:
+            yield
+        finally:
+            self._is_within = False
+            self._kept = self._current()
+            self._set(before)
 
     def seed(self, seed: int) -> None:
         """Begin: torch's own generators at `seed`, the batches' at another derived from it."""
@@ -60,9 +93,18 @@ class Generators:
 
     def state(self) -> dict[str, Any]:
         """The place that each generator has come to, as arrays."""
+        current = self._current() if self._is_within else self._kept
+        return {**current, "batches": self.batches.get_state().numpy().copy()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state` was taken."""
+        self.batches.set_state(torch.from_numpy(state["batches"].copy()))
+        self._set(state)
+
+    def _current(self) -> dict[str, Any]:
+        """Where the global generators are."""
         state = {
             "cpu": torch.default_generator.get_state().numpy().copy(),
-            "batches": self.batches.get_state().numpy().copy(),
             "numpy": np.random.get_state(),
         }
         if self.device.type != "cpu":
@@ -70,10 +112,8 @@ class Generators:
             state["device"] = module.get_rng_state().cpu().numpy().copy()
         return state
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state` was taken."""
+    def _set(self, state: dict[str, Any]) -> None:
         torch.default_generator.set_state(torch.from_numpy(state["cpu"].copy()))
-        self.batches.set_state(torch.from_numpy(state["batches"].copy()))
         np.random.set_state(state["numpy"])
         if self.device.type != "cpu" and "device" in state:
             module = torch.get_device_module(self.device)
@@ -93,11 +133,11 @@ def forked(device: torch.device | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def private_generators(device: torch.device) -> Iterator[Generators]:
-    """Generators for one fit at a time; the global ones are as before on leaving."""
+def private_generators(device: torch.device) -> Iterator[None]:
+    """One fit at a time has the global generators; they are as before on leaving."""
     with _turn, forked(device):
         state = np.random.get_state()
         try:
-            yield Generators(device)
+            yield
         finally:
             np.random.set_state(state)

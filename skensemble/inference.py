@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .snapshots import Snapshots, State, named_tensors, stacked, uncompiled
+from .snapshots import Snapshots, State, named_tensors, places, stacked, uncompiled
 
 #: Rows that every member predicts before the next ones are fetched: few enough for the cache.
 CHUNK = 2048
@@ -83,9 +83,9 @@ def _members(net: Any, states: list[State]) -> Iterator[Callable[[Any], torch.Te
         return
     memo = {id(tensor): tensor for _, tensor in named_tensors(module)}
     member = net.standing_in(_for_inference(copy.deepcopy(module, memo)))
-    places = list(_places(member.module_))
+    where = list(places(member.module_))
     for state in states:
-        yield functools.partial(_scores_with, member, places, state)
+        yield functools.partial(_scores_with, member, where, state)
 
 
 def _for_inference(module: nn.Module) -> nn.Module:
@@ -128,15 +128,6 @@ def _scores_with(member: Any, places: list[Any], state: State, X: Any) -> torch.
     for holder, key, name in places:
         holder[key] = state[name]
     return member.scores(X)
-
-
-def _places(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, str]]:
-    """Where a module keeps its tensors: the dict, the key there, and the full name."""
-    for prefix, part in module.named_modules(remove_duplicate=False):
-        for holder in (part._parameters, part._buffers):
-            for key, tensor in holder.items():
-                if tensor is not None:
-                    yield holder, key, f"{prefix}.{key}" if prefix else key
 
 
 def _has_loose_tensors(part: nn.Module) -> bool:

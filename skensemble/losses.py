@@ -66,6 +66,35 @@ class WeightedLoss(nn.Module):
         return loss.sum() if self.reduction == "sum" else loss.mean()
 
 
+#: Criteria whose mean is over single rows, so that the rows of all chains can stand in one batch.
+_BY_ROW = (
+    nn.CrossEntropyLoss,
+    nn.MSELoss,
+    nn.L1Loss,
+    nn.SmoothL1Loss,
+    nn.HuberLoss,
+    nn.BCEWithLogitsLoss,
+)
+
+
+def summed(criterion: nn.Module, y_pred: torch.Tensor, y_true: torch.Tensor) -> torch.Tensor:
+    """Sum of the chains' own losses, never the loss of their mean.
+
+    Chains that lower the loss of their mean agree to err in opposite directions (Jeffares et al.
+    2023, "Joint Training of Deep Ensembles Fails Due to Learner Collusion").
+
+    Parameters
+    ----------
+    criterion : nn.Module
+    y_pred, y_true : Tensor of shape (chains, batch, ...)
+    """
+    is_plain = type(criterion) in _BY_ROW and getattr(criterion, "weight", None) is None
+    if is_plain or isinstance(criterion, WeightedLoss):
+        loss = criterion(y_pred.flatten(0, 1), y_true.flatten(0, 1))
+        return loss * len(y_pred) if criterion.reduction == "mean" else loss
+    return torch.stack([criterion(p, t) for p, t in zip(y_pred, y_true, strict=True)]).sum()
+
+
 def _needs_rows(criterion: nn.Module) -> str:
     return (
         f"Got weights with criterion={type(criterion).__name__}, but expected a criterion that "

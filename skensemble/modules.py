@@ -125,8 +125,8 @@ def reset_parameters(module: nn.Module) -> None:
             reset()
 
 
-def check_can_reset(module: nn.Module) -> None:
-    """Refuse a module that cannot draw new parameters.
+def check_can_reset(module: nn.Module, why: str = "restart='cold'") -> None:
+    """Refuse a module that cannot draw new parameters, as `why` needs it to.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def check_can_reset(module: nn.Module) -> None:
         has_own = next(part.parameters(recurse=False), None) is not None
         if has_own and not callable(getattr(part, "reset_parameters", None)):
             raise ValueError(
-                f"Got restart='cold' with a module whose part {name or type(part).__name__!r} has "
+                f"Got {why} with a module whose part {name or type(part).__name__!r} has "
                 "parameters but no reset_parameters(), but expected one to draw them anew: add "
                 "it, or pass the module's class instead of an instance."
             )

@@ -48,6 +48,7 @@ class TableNetwork(nn.Module):
             layers += [nn.Linear(n_inputs, n_units, dtype=dtype), nn.Mish(), nn.Dropout(dropout)]
             n_inputs = n_units
         self.layers = nn.Sequential(*layers, nn.Linear(n_inputs, n_outputs, dtype=dtype))
+        self._dropout = dropout
         parts = self.named_modules()
         self._linear = [name for name, part in parts if isinstance(part, nn.Linear)]
 
@@ -55,14 +56,19 @@ class TableNetwork(nn.Module):
         """Raw scores or outputs of a batch of rows."""
         return self.layers(X)
 
-    def forward_members(self, stacks: dict[str, torch.Tensor], X: torch.Tensor) -> torch.Tensor:
-        """Outputs of many such networks in eval mode, one batched product a layer.
+    def forward_members(
+        self, stacks: dict[str, torch.Tensor], X: torch.Tensor, *, training: bool = False
+    ) -> torch.Tensor:
+        """Outputs of many such networks, one batched product a layer.
 
         Parameters
         ----------
         stacks : dict of Tensor
             This network's parameters by name, those of all members along the first axis.
-        X : Tensor of shape (batch, n_inputs)
+        X : Tensor of shape (batch, n_inputs) or (members, batch, n_inputs)
+            The same rows for all members, or some for each.
+        training : bool, default=False
+            Whether hidden units are dropped, whatever the module's own mode.
 
         Returns
         -------
@@ -71,7 +77,9 @@ class TableNetwork(nn.Module):
         h = X
         for name in self._linear:
             if name != self._linear[0]:
-                h = nn.functional.mish(h, inplace=True)
+                h = nn.functional.mish(h, inplace=not torch.is_grad_enabled())
+                if training and self._dropout > 0:
+                    h = nn.functional.dropout(h, self._dropout)
             weight = stacks[name + ".weight"]
             bias = stacks[name + ".bias"].unsqueeze(1)
             h = torch.baddbmm(bias, h.expand(len(weight), -1, -1), weight.mT)

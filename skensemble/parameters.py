@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import (
+    HasMethods,
     Interval,
     InvalidParameterError,
     StrOptions,
@@ -22,7 +23,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from . import schedules
-from .members import RULES
+from .members import RULES, UNSEEN_RULES
 from .modules import check_can_reset, constructor_of, takes
 from .networks import TableNetwork
 
@@ -177,7 +178,20 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         "restart": [StrOptions({"warm", "cold"})],
         "optimizer": [callable],
         "criterion": [callable, None],
-        "members": [StrOptions(set(RULES)), Interval(Integral, 1, None, closed="left")],
+        "n_chains": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "members": [
+            StrOptions({"auto", *RULES, *UNSEEN_RULES}),
+            Interval(Integral, 1, None, closed="left"),
+            callable,
+        ],
+        "validation": [
+            StrOptions({"auto", "cross"}),
+            Interval(Real, 0, 1, closed="neither"),
+            HasMethods(["get_n_splits"]),
+            None,
+        ],
+        "early_stopping": ["boolean", StrOptions({"auto"})],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "net": [type, None],
         "callbacks": [list, tuple, None],
         "device": [str, torch.device, None],
@@ -200,7 +214,11 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         restart: Any,
         optimizer: Any,
         criterion: Any,
+        n_chains: Any,
         members: Any,
+        validation: Any,
+        early_stopping: Any,
+        n_iter_no_change: Any,
         net: Any,
         callbacks: Any,
         device: Any,
@@ -219,7 +237,11 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         self.restart = restart
         self.optimizer = optimizer
         self.criterion = criterion
+        self.n_chains = n_chains
         self.members = members
+        self.validation = validation
+        self.early_stopping = early_stopping
+        self.n_iter_no_change = n_iter_no_change
         self.net = net
         self.callbacks = callbacks
         self.device = device
@@ -380,7 +402,7 @@ def _check_net_keyword(keyword: str, name: str) -> None:
     """Refuse what another parameter of ours already sets."""
     first = name.split("__")[0]
     if name == "train_split":
-        raise ValueError(f"Got {keyword}, but expected none: all rows are trained on.")
+        raise ValueError(f"Got {keyword}, but expected none: say by validation= what is left out.")
     if first in SET_BY_US or (first != "net" and first in PREFIXES and name != first):
         raise ValueError(f"Got {keyword}, but expected it as {name}=.")
 

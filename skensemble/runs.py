@@ -2,12 +2,12 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
-
 from .batches import Budget
+from .chains import Chains, split
+from .generators import Generators
 from .interrupts import Interrupts
 from .losses import WeightedLoss
 from .progress import Progress
@@ -16,121 +16,56 @@ from .snapshots import State, load_state
 from .training import CyclicRate, Diverged, SnapshotNet, SnapshotRecorder
 
 
-class Run:
-    """One call's training: so many steps in so many cycles.
+class Enough(Exception):
+    """The unseen rows say that further cycles would not help."""
+
+
+class Lane:
+    """A net in training: one chain, or several that train as one.
 
     Parameters
     ----------
+    net : SnapshotNet
+    rows : TensorRows or DatasetRows
+    generators : list of Generators
+        Of each chain.
     plan : Plan
         The rate at every step, and where the cycles end.
-    steps_per_epoch : int
-    generator : torch.Generator
-        Draws the permutations of the rows.
     interrupts : Interrupts
     example : Tensor
         A few rows, on the device.
-    cold : bool, default=False
+    cold : bool
         See :class:`SnapshotRecorder`.
-    progress : Progress, default=None
+    progress : Progress or None
         Prints what happens.
+    valid : object or None
+        Rows for callbacks that look at unseen ones after each epoch.
     """
 
     def __init__(
         self,
+        net: SnapshotNet,
+        rows: Any,
+        generators: list[Generators],
         plan: Plan,
-        steps_per_epoch: int,
-        generator: torch.Generator,
         interrupts: Interrupts,
         example: Any,
         *,
-        cold: bool = False,
-        progress: Progress | None = None,
+        cold: bool,
+        progress: Progress | None,
+        valid: Any,
     ):
-        self.n_steps, self.steps_per_epoch = len(plan.fractions), steps_per_epoch
-        self.budget = Budget(self.n_steps)
-        self.generator, self.interrupts, self.progress = generator, interrupts, progress
+        self.net, self.rows, self.generators, self.valid = net, rows, generators, valid
+        self.interrupts, self.progress = interrupts, progress
+        self.budget = Budget(len(plan.fractions))
         self.rate = CyclicRate(plan.fractions.tolist(), interrupts)
         self.recorder = SnapshotRecorder(plan.ends.tolist(), example, cold=cold, progress=progress)
-
-    def train(self, net: SnapshotNet, dataset: Any, *, redraw: bool = False) -> list[State]:
-        """Train the net, and return the snapshots of the cycles that count.
-
-        However it ended, the net then holds its last snapshot.
-
-        Parameters
-        ----------
-        net : SnapshotNet
-        dataset : TensorRows or DatasetRows
-        redraw : bool, default=False
-            Whether the first cycle begins with a cold restart.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            If Ctrl-C came before the first cycle was finished.
-        ValueError
-            If training diverged before the first cycle was finished.
-        """
-        with self._attached(net):
-            try:
-                if redraw:
-                    net.redraw()
-                net.notify("on_train_begin", X=dataset, y=None)
-                self._loop(net, dataset)
-                self._end(net, dataset)
-            except KeyboardInterrupt:
-                if not self.recorder.states:
-                    raise
-            self.interrupts.deferred = True
-            load_state(net.module_, self.recorder.states[-1])
-        return self.recorder.states
-
-    def messages(self) -> list[str]:
-        """What the user is to be warned of, once what was trained is safe."""
-        done, planned = len(self.recorder.states), len(self.recorder.ends)
-        said = []
-        if self.interrupts.marked:
-            said.append(
-                f"Interrupted: the ensemble keeps the {done} of {planned} cycles that were "
-                "finished."
-            )
-        if self.recorder.diverged:
-            said.append(
-                f"Training diverged in {self.recorder.diverged} of {planned} cycles, which are "
-                "left out; a lower lr would keep them."
-            )
-        return said
-
-    def _loop(self, net: SnapshotNet, dataset: Any) -> None:
-        """All epochs, up to the end or to where a callback or divergence ends them."""
-        recorder = self.recorder
-        try:
-            try:
-                net.fit_loop(dataset, epochs=math.ceil(self.n_steps / self.steps_per_epoch))
-                if isinstance(net.criterion_, WeightedLoss):
-                    net.criterion_.take_weight(None)
-            except KeyboardInterrupt:
-                if self.interrupts.marked:  # from the keyboard: a cycle within is lost
-                    raise
-            recorder.finish(net)  # a callback's: its weights count
-        except Diverged:
-            recorder.diverged = max(1, len(recorder.ends) - len(recorder.states))
-        if not recorder.states:
-            raise ValueError(_DIVERGED if recorder.diverged else _STOPPED_AT_ONCE)
-
-    def _end(self, net: SnapshotNet, dataset: Any) -> None:
-        """Tell the callbacks; what one of them loads into the net does not stay there."""
-        load_state(net.module_, self.recorder.states[-1])
-        history = net.history_
-        try:
-            net.notify("on_train_end", X=dataset, y=None)
-        finally:
-            net.history_ = history
+        self.is_stopped = False
 
     @contextlib.contextmanager
-    def _attached(self, net: SnapshotNet) -> Iterator[None]:
+    def attached(self) -> Iterator[None]:
         """Our callbacks around the user's: the rate is set first, the snapshot taken last."""
-        users = net.callbacks_
+        net, users = self.net, self.net.callbacks_
         progress = [] if self.progress is None else [("progress", self.progress)]
         ours = [*progress, ("snapshots", self.recorder)]
         net.callbacks_ = [("cyclic_rate", self.rate), *users, *ours]
@@ -144,6 +79,186 @@ class Run:
                 net.criterion_.let_go()
             if self.progress is not None:
                 self.progress.close()
+
+    def begin(self, redraw: bool) -> None:
+        """Tell the callbacks, perhaps after a cold restart."""
+        with self.generators[0].within():
+            if redraw:
+                self.net.redraw()
+            self.net.notify("on_train_begin", X=self.rows, y=None)
+
+    def train(self, n_epochs: int, until: int | None = None) -> None:
+        """Train for so many epochs, or one by one until so many cycles have ended."""
+        net, recorder = self.net, self.recorder
+        with self.generators[0].within():
+            try:
+                if until is None:
+                    net.fit_loop(self.rows, epochs=n_epochs)
+                while until is not None and len(recorder.states) < until and self.budget.left:
+                    net.fit_loop(self.rows, epochs=1)
+                if isinstance(net.criterion_, WeightedLoss):
+                    net.criterion_.take_weight(None)
+            except KeyboardInterrupt:
+                if self.interrupts.marked:  # from the keyboard: a cycle within is lost
+                    raise
+                self.is_stopped = True  # a callback's: its weights count
+            if until is None or (self.is_stopped and len(recorder.states) < until):
+                recorder.finish(net)
+
+    def end(self) -> None:
+        """Tell the callbacks; what one of them loads into the net does not stay there."""
+        history = self.net.history_
+        try:
+            with self.generators[0].within():
+                self.net.notify("on_train_end", X=self.rows, y=None)
+        finally:
+            self.net.history_ = history
+
+    def states(self, cycle: int) -> list[State] | None:
+        """What the chains were at the end of a cycle; None where that was not finite."""
+        state = self.recorder.states[cycle]
+        if state is None or not isinstance(self.net.module_, Chains):
+            return None if state is None else [state]
+        return split(state, self.net.module_.n_chains)
+
+
+class Run:
+    """One call's training: so many steps in so many cycles.
+
+    Parameters
+    ----------
+    plan : Plan
+    steps_per_epoch : int
+    lanes : list of Lane
+        One, or several chains that train one after another, cycle by cycle.
+    interrupts : Interrupts
+    on_cycle : callable, default=None
+        Is given the states of all chains after each cycle; raises :class:`Enough` to end the run.
+
+    Attributes
+    ----------
+    states : list of list of dict
+        For each finished cycle the state of each chain.
+    diverged : int
+        Cycles left out because they left the finite numbers.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        steps_per_epoch: int,
+        lanes: list[Lane],
+        interrupts: Interrupts,
+        on_cycle: Callable[[list[State]], None] | None = None,
+    ):
+        self.n_epochs = math.ceil(len(plan.fractions) / steps_per_epoch)
+        self.planned, self.lanes, self.interrupts = len(plan.ends), lanes, interrupts
+        self.on_cycle = on_cycle
+        self.states: list[list[State]] = []
+        self.diverged = 0
+        self._seen = 0
+        if len(lanes) == 1:
+            lanes[0].recorder.on_taken = self._cycle_done
+
+    @property
+    def n_steps(self) -> int:
+        """Steps done."""
+        return max(lane.recorder.step for lane in self.lanes)
+
+    def train(self, *, redraw: bool = False) -> list[list[State]]:
+        """Train, and return the snapshots of the cycles that count.
+
+        However it ended, each net then holds its last snapshot.
+
+        Parameters
+        ----------
+        redraw : bool, default=False
+            Whether the first cycle begins with a cold restart.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If Ctrl-C came before the first cycle was finished.
+        ValueError
+            If training diverged before the first cycle was finished.
+        """
+        with contextlib.ExitStack() as stack:
+            for lane in self.lanes:
+                stack.enter_context(lane.attached())
+            try:
+                for lane in self.lanes:
+                    lane.begin(redraw)
+                self._loop()
+                self._load()
+                for lane in self.lanes:
+                    lane.end()
+            except KeyboardInterrupt:
+                if not self.states:
+                    raise
+            self.interrupts.deferred = True
+            self._load()
+        return self.states
+
+    def messages(self) -> list[str]:
+        """What the user is to be warned of, once what was trained is safe."""
+        said = []
+        if self.interrupts.marked:
+            said.append(
+                f"Interrupted: the ensemble keeps the {len(self.states)} of {self.planned} cycles "
+                "that were finished."
+            )
+        if self.diverged:
+            said.append(
+                f"Training diverged in {self.diverged} of {self.planned} cycles, which are "
+                "left out; a lower lr would keep them."
+            )
+        return said
+
+    def _loop(self) -> None:
+        """All epochs, up to the end or to where a callback, divergence or a score ends them."""
+        try:
+            if len(self.lanes) == 1:
+                self.lanes[0].train(self.n_epochs)
+            else:
+                self._in_turn()
+        except Enough:
+            pass
+        except Diverged:
+            self.diverged = max(1, self.planned - len(self.states))
+        if not self.states:
+            raise ValueError(_DIVERGED if self.diverged else _STOPPED_AT_ONCE)
+
+    def _in_turn(self) -> None:
+        """Chain after chain, cycle by cycle, up to the cycle in which one was stopped."""
+        for cycle in range(self.planned):
+            for lane in self.lanes:
+                lane.train(self.n_epochs, until=cycle + 1)
+            if any(len(lane.recorder.states) <= cycle for lane in self.lanes):
+                return
+            self._cycle_done()
+            if any(lane.is_stopped for lane in self.lanes):
+                return
+
+    def _cycle_done(self) -> None:
+        """Keep the chains' states, unless one of them is not finite."""
+        parts = [lane.states(self._seen) for lane in self.lanes]
+        self._seen += 1
+        states = [state for part in parts if part is not None for state in part]
+        if any(part is None for part in parts):
+            self.diverged += 1
+            return
+        self.states.append(states)
+        if self.on_cycle is not None:
+            self.on_cycle(states)
+
+    def _load(self) -> None:
+        """The last snapshot that counts, into each net."""
+        for k, lane in enumerate(self.lanes):
+            if len(self.lanes) > 1:  # one may be ahead of the others
+                state = self.states[-1][k]
+            else:
+                state = [state for state in lane.recorder.states if state is not None][-1]
+            load_state(lane.net.module_, state)
 
 
 _DIVERGED = (

@@ -19,6 +19,8 @@ class Snapshots(Sequence[State]):
     ----------
     states : iterable of dict
         State dicts with equal names and shapes; their tensors are copied.
+    first : sequence of int, default=()
+        Those to be kept next to each other, so that :meth:`stacks` hands them out uncopied.
 
     Notes
     -----
@@ -26,35 +28,39 @@ class Snapshots(Sequence[State]):
     :meth:`views` hands out the storage itself, for reading.
     """
 
-    def __init__(self, states: Iterable[State]):
+    def __init__(self, states: Iterable[State], first: Sequence[int] = ()):
         states = list(states)
+        kept = [*first, *sorted(set(range(len(states))) - set(first))]
         names = states[0] if states else {}
-        self._stacks = {name: stacked([state[name] for state in states]) for name in names}
-        self._length = len(states)
+        self._stacks = {name: stacked([states[i][name] for i in kept]) for name in names}
+        self._places = np.argsort(kept)
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._places)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(f"Got index {index}, but there are {len(self)} snapshots.")
-        return {name: stack[index].clone() for name, stack in self._stacks.items()}
+        place = self._places[index]
+        return {name: stack[place].clone() for name, stack in self._stacks.items()}
 
     def views(self, indices: Iterable[int]) -> list[State]:
         """State dicts of some snapshots, without copying."""
-        return [{name: s[i] for name, s in self._stacks.items()} for i in indices]
+        places = [int(self._places[i]) for i in indices]
+        return [{name: s[place] for name, s in self._stacks.items()} for place in places]
 
     def stacks(self, indices: Any) -> State:
         """Tensors of some snapshots by name, each with the snapshots along its first axis."""
-        if len(indices) == len(self):
-            return self._stacks
-        return {name: stack[list(indices)] for name, stack in self._stacks.items()}
-
-    def extended(self, states: Iterable[State]) -> "Snapshots":
-        """These and further snapshots, as a new object."""
-        return Snapshots([*self.views(range(len(self))), *states])
+        places = self._places[np.asarray(indices)]
+        n = len(places)
+        if (places == np.arange(n)).all():
+            if n == len(self):
+                return self._stacks
+            return {name: stack[:n] for name, stack in self._stacks.items()}
+        index = torch.from_numpy(places)
+        return {name: stack[index.to(stack.device)] for name, stack in self._stacks.items()}
 
     def to(self, device: torch.device) -> "Snapshots":
         """The same snapshots on another device."""
@@ -96,6 +102,15 @@ def named_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     module = uncompiled(module)
     yield from module.named_parameters(remove_duplicate=False)
     yield from module.named_buffers(remove_duplicate=False)
+
+
+def places(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Where a module keeps its tensors: the dict, the key there, and the full name."""
+    for prefix, part in module.named_modules(remove_duplicate=False):
+        for holder in (part._parameters, part._buffers):
+            for key, tensor in holder.items():
+                if tensor is not None:
+                    yield holder, key, f"{prefix}.{key}" if prefix else key
 
 
 def uncompiled(module: nn.Module) -> nn.Module:

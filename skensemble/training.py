@@ -22,20 +22,22 @@ from torch.utils.data import DataLoader
 from .batches import (
     BatchIterator,
     Budgeted,
+    ChainsIterator,
     DatasetRows,
     TensorRows,
     WeightedRows,
     data_loader,
 )
+from .chains import Chains
 from .generators import forked
 from .interrupts import Interrupts
-from .losses import WeightedLoss
+from .losses import WeightedLoss, summed
 from .modules import called, evaluating, first_output, is_lazy, reset_parameters
 from .progress import Progress
 from .snapshots import State, as_arrays, is_finite, state_of
 
 if TYPE_CHECKING:
-    from .runs import Run
+    from .runs import Lane
 
 
 class Diverged(Exception):
@@ -97,15 +99,15 @@ class SnapshotRecorder(Callback):
         Whether each new cycle draws new parameters.
     progress : Progress, default=None
         Prints a line for each cycle.
+    on_taken : callable, default=None
+        Is called after each cycle.
 
     Attributes
     ----------
     step : int
         Steps done.
-    states : list of dict
-        The snapshots taken.
-    diverged : int
-        Cycles left out because they left the finite numbers.
+    states : list of dict or None
+        The snapshot of each cycle; None where it left the finite numbers.
     drawn : int
         How often parameters were drawn anew.
     """
@@ -117,14 +119,15 @@ class SnapshotRecorder(Callback):
         *,
         cold: bool = False,
         progress: Progress | None = None,
+        on_taken: Callable[[], None] | None = None,
     ):
         self.ends, self.example, self.cold, self.progress = list(ends), example, cold, progress
+        self.on_taken = on_taken
         self.step = 0
         self.losses: list[torch.Tensor] = []
         self.last_taken = 0
         self.drawn = 0
-        self.states: list[State] = []
-        self.diverged = 0
+        self.states: list[State | None] = []
 
     def on_batch_end(self, net: Any, batch: Any = None, training: Any = None, **kw: Any) -> None:
         if training:
@@ -135,13 +138,15 @@ class SnapshotRecorder(Callback):
         self.step += 1
         if self.progress is not None:
             self.losses.append(loss)
-        if self.step != self.ends[len(self.states) + self.diverged]:
+        if self.step != self.ends[len(self.states)]:
             return
         self.take(net)
         if self.progress is not None:
             mean = float(torch.stack(self.losses).double().mean())
             self.progress.cycle_finished(self.step, _current_lr(net), mean)
             self.losses.clear()
+        if self.on_taken is not None:
+            self.on_taken()
         if self.cold and self.step < self.ends[-1]:
             net.redraw()
             self.drawn += 1
@@ -152,7 +157,7 @@ class SnapshotRecorder(Callback):
         if is_finite(state.values()) and is_finite([net.probe(self.example)]):
             self.states.append(state)
         elif self.cold:
-            self.diverged += 1
+            self.states.append(None)
         else:  # a warm restart would go on from numbers that are lost
             raise Diverged
         self.last_taken = self.step
@@ -161,6 +166,8 @@ class SnapshotRecorder(Callback):
         """After a quiet stop within a cycle, its weights are the last snapshot."""
         if self.step > self.last_taken:
             self.take(net)
+            if self.on_taken is not None:
+                self.on_taken()
 
 
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
@@ -179,6 +186,21 @@ _GENERIC_IF_OVERRIDDEN = (
     *_BATCH_HOOKS,
 )
 
+#: Optimizers that treat each number of a parameter by itself.
+_BY_ELEMENTS = (
+    torch.optim.SGD,
+    torch.optim.ASGD,
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.Adamax,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.Adagrad,
+    torch.optim.Adadelta,
+    torch.optim.RMSprop,
+    torch.optim.Rprop,
+)
+
 #: Optimizers with a step that is one call for all parameters (torch >= 2.4).
 _FUSABLE = (torch.optim.Adagrad, torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
@@ -188,11 +210,16 @@ class SnapshotNet(NeuralNet):
 
     Attributes
     ----------
-    run_ : Run or None
+    run_ : Lane or None
         What training goes by; only there while it goes on.
+    batched_ : Chains or None
+        The module of all chains, where they train as one; ``module_`` is the first chain's then,
+        but while training goes on.
     """
 
-    run_: "Run | None" = None
+    run_: "Lane | None" = None
+    batched_: Chains | None = None
+    module_: Any
     criterion_: Any
     device: Any
     verbose: Any
@@ -218,7 +245,12 @@ class SnapshotNet(NeuralNet):
         return other
 
     def scores(self, X: Any) -> torch.Tensor:
-        """Raw outputs for a batch on the net's device, by the net's own inference."""
+        """Raw outputs for a batch on the net's device, by the net's own inference.
+
+        Of chains that train as one all outputs, along a new first axis.
+        """
+        if isinstance(self.module_, Chains):
+            return self.module_.each(self.module_.shared(X))
         if self.infers_plainly():
             return first_output(called(self.module_, X))
         if type(self).evaluation_step is not NeuralNet.evaluation_step:
@@ -249,8 +281,10 @@ class SnapshotNet(NeuralNet):
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Batches from memory, or a DataLoader where that is asked for or needed."""
         if not training:
+            if isinstance(dataset, list):  # the unseen rows of each chain
+                return dataset
             if isinstance(dataset, TensorRows):
-                return BatchIterator(dataset, self.batch_size)
+                return BatchIterator(dataset.with_draws([]), self.batch_size)
             if isinstance(dataset, DatasetRows):  # (X, y), without the weights
                 dataset = DatasetRows(dataset.X, dataset.y)
             iterator = super().get_iterator(dataset)
@@ -260,13 +294,19 @@ class SnapshotNet(NeuralNet):
                 iterator.generator = torch.Generator()
             return iterator
         run = self.run_
-        generator = None if run is None else run.generator
-        iterator, weighted = self._training_iterator(dataset, generator)
+        generators: list[Any] = [None] * len(getattr(dataset, "draws", [None]))
+        if run is not None:
+            generators = [chain.batches for chain in run.generators]
+        iterator, weighted = self._training_iterator(dataset, generators)
         if run is None:
             return iterator
         return Budgeted(iterator, run.budget, self._take_weight if weighted else None)
 
-    def _training_iterator(self, dataset: Any, generator: Any) -> tuple[Any, bool]:
+    def get_split_datasets(self, X: Any, y: Any = None, **_: Any) -> tuple[Any, Any]:
+        """All rows, and those that are to be looked at after each epoch."""
+        return X, None if self.run_ is None else self.run_.valid
+
+    def _training_iterator(self, dataset: Any, generators: list[Any]) -> tuple[Any, bool]:
         """Shuffled batches, and whether weights come with them."""
         options = self.get_params_for("iterator_train")
         weighted = getattr(dataset, "weight", None) is not None
@@ -277,13 +317,15 @@ class SnapshotNet(NeuralNet):
                     "no iterator of your own: it would not hand out the weights."
                 )
             return super().get_iterator(dataset, training=True), False
+        if isinstance(self.module_, Chains):
+            return ChainsIterator(dataset, self.batch_size, generators, weighted), weighted
         if isinstance(dataset, TensorRows) and not options:
-            return BatchIterator(dataset, self.batch_size, generator, weighted), weighted
+            return BatchIterator(dataset, self.batch_size, generators[0], weighted), weighted
         rows = WeightedRows(dataset) if weighted and isinstance(dataset, TensorRows) else dataset
-        return data_loader(rows, self.batch_size, generator, options), weighted
+        return data_loader(rows, self.batch_size, generators[0], options), weighted
 
     def _take_weight(self, weight: torch.Tensor) -> None:
-        self.criterion_.take_weight(to_device(weight, self.device))
+        self.criterion_.take_weight(to_device(weight, self.device).reshape(-1))
 
     def run_single_epoch(
         self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
@@ -294,6 +336,9 @@ class SnapshotNet(NeuralNet):
         end of the epoch alone. ``history`` gets one row for the epoch.
         """
         run = self.run_
+        if isinstance(iterator, list):
+            self._validate_chains(iterator, prefix)
+            return
         if training and run is not None and not isinstance(iterator, Budgeted):
             if isinstance(self.criterion_, WeightedLoss):
                 raise ValueError(
@@ -317,7 +362,22 @@ class SnapshotNet(NeuralNet):
         self.history.record_batch(prefix + "_batch_size", sum(sizes))
         self.history.record(prefix + "_batch_count", len(sizes))
 
-    def _lean_steps(self, run: "Run", iterator: Any) -> Iterator[tuple[torch.Tensor, int]]:
+    def _validate_chains(self, rows: list[TensorRows], prefix: str) -> None:
+        """Loss of chains that train as one, each on the rows that it leaves out."""
+        module: Any = self.module_
+        losses, sizes = [], []
+        with torch.no_grad(), evaluating(module):
+            for k, own in enumerate(rows):
+                for X, y in BatchIterator(own, self.batch_size):
+                    losses.append(self.criterion_(module.of_chain(k, X), y))
+                    sizes.append(len(y))
+        mean = np.average(torch.stack(losses).tolist(), weights=sizes)
+        self.history.new_batch()
+        self.history.record_batch(prefix + "_loss", float(mean))
+        self.history.record_batch(prefix + "_batch_size", sum(sizes))
+        self.history.record(prefix + "_batch_count", len(sizes))
+
+    def _lean_steps(self, run: "Lane", iterator: Any) -> Iterator[tuple[torch.Tensor, int]]:
         """The steps of an epoch with nothing but torch's calls between them: loss and rows."""
         rate, recorder = run.rate, run.recorder
         drawn = None
@@ -325,11 +385,12 @@ class SnapshotNet(NeuralNet):
             if recorder.drawn != drawn:  # at first, and after a cold restart
                 self._set_training(True)
                 step, groups = self._stepper(iterator), rate.groups_of(self)
+                n_rows = _rows_of_chains if isinstance(self.module_, Chains) else len
                 drawn = recorder.drawn
             rate.set_rate(groups)
             loss = step(X, y)
             recorder.after_step(self, loss)
-            yield loss, len(y)
+            yield loss, n_rows(y)
 
     def _stepper(self, iterator: Any) -> Callable[[Any, torch.Tensor], torch.Tensor]:
         """What takes one step on a batch and returns its loss, as ``train_step`` does."""
@@ -340,6 +401,17 @@ class SnapshotNet(NeuralNet):
         is_there = isinstance(getattr(iterator, "iterator", None), BatchIterator)
         parameters = [p for group in optimizers[0].param_groups for p in group["params"]]
         update = _bare_step(optimizers[0])
+
+        def step_together(X: Any, y: torch.Tensor) -> torch.Tensor:
+            for parameter in parameters:
+                parameter.grad = None
+            loss = summed(criterion, module.each(X), y)
+            loss.backward()
+            update()
+            return loss.detach() / len(y)
+
+        if isinstance(module, Chains):
+            return step_together
 
         def step(X: Any, y: torch.Tensor) -> torch.Tensor:
             for parameter in parameters:
@@ -367,14 +439,55 @@ class SnapshotNet(NeuralNet):
         self._step_optimizer(closure)
         return losses[0]
 
-    def _is_lean(self, run: "Run") -> bool:
+    def _is_lean(self, run: "Lane | None" = None) -> bool:
         """Whether neither the class nor a callback looks at single batches."""
         for name in _GENERIC_IF_OVERRIDDEN:
             own = (getattr(NeuralNet, name), getattr(SnapshotNet, name))
             if getattr(type(self), name) not in own or name in vars(self):
                 return False
-        ours = (run.rate, run.recorder)
+        ours = () if run is None else (run.rate, run.recorder)
         return not any(_listens(cb) for _, cb in self.callbacks_ if cb not in ours)
+
+    def looks_at_unseen(self) -> bool:
+        """Whether a callback of the user's needs values of unseen rows after each epoch."""
+        ours = {name for name, _ in self._default_callbacks}
+        return any(looks_at_unseen(cb) for name, cb in self.callbacks_ if name not in ours)
+
+    def trains_by_elements(self) -> bool:
+        """Whether a step on stacked parameters is a step on each of them."""
+        optimizers = [getattr(self, name + "_") for name in self._optimizers]
+        return (
+            len(optimizers) == 1
+            and type(optimizers[0]) in _BY_ELEMENTS
+            and self._is_lean()
+            and self.infers_plainly()
+            and self.iterator_train is DataLoader
+            and not self.get_params_for("iterator_train")
+            and not any(True for _ in self.criterion_.parameters())
+        )
+
+    def join(self, modules: list[nn.Module]) -> None:
+        """Train the modules of several chains as one."""
+        self.module_ = Chains(copy.deepcopy(modules))
+        self._anew(self._initialize_optimizer)
+
+    def alone(self) -> "SnapshotNet":
+        """This net with the module of one chain, of whatever parameters."""
+        if not isinstance(self.module_, Chains):
+            return self
+        return self.standing_in(self.module_.single())
+
+    def settle(self) -> None:
+        """After a run: a module that one can call in place of all chains."""
+        if isinstance(self.module_, Chains):
+            batched = self.module_
+            self.__dict__["batched_"] = batched  # by hand: skorch would want to initialize it
+            self.module_ = batched.single()
+
+    def resume(self) -> None:
+        """Before a further run: all chains again."""
+        if self.batched_ is not None:
+            self.module_ = self.batched_
 
     def weigh_criterion(self) -> None:
         """From here on the loss is a weighted one; a criterion's own parameters stay."""
@@ -384,14 +497,31 @@ class SnapshotNet(NeuralNet):
 
     def redraw(self) -> None:
         """Draw new parameters and start the optimizer anew: a cold restart."""
-        # Instances are not made anew: the module itself, or those that are arguments of its.
+        if not isinstance(self.module_, Chains):
+            self.reset_instances()
+            self._anew(self._initialize_module, self._initialize_optimizer)
+            return
+        assert self.run_ is not None
+        modules: list[nn.Module] = []
+        for generators in self.run_.generators:
+            with generators.within():
+                self.reset_instances()
+                self._anew(self._initialize_module)
+            modules.append(copy.deepcopy(self.module_))
+        self.join(modules)
+
+    def reset_instances(self) -> None:
+        """Draw new parameters for what is not made anew: the module or its arguments."""
         for part in (self.module, *self.get_params_for("module").values()):
             if isinstance(part, nn.Module):
                 reset_parameters(part)
-        verbose, self.verbose = self.verbose, 0  # skorch would print that it re-initialises
+
+    def _anew(self, *initializers: Callable[[], Any]) -> None:
+        """Initialize again, without skorch's lines about it."""
+        verbose, self.verbose = self.verbose, 0
         try:
-            self._initialize_module()
-            self._initialize_optimizer()
+            for initialize in initializers:
+                initialize()
         finally:
             self.verbose = verbose
 
@@ -406,12 +536,15 @@ class SnapshotNet(NeuralNet):
         self.__dict__.update(state["net"])
         # skorch's own: warns and moves to the CPU where the device is missing here
         self.device = self._check_device(self.device, get_map_location(self.device))
-        for name in self._modules + self._criteria:
-            part = getattr(self, name + "_")
+        parts = [getattr(self, name + "_") for name in self._modules + self._criteria]
+        for part in [*parts, self.batched_]:
             if isinstance(part, nn.Module) and self.device is not None:
                 part.to(self.device)
+        module = self.module_
+        self.resume()
         with self._current_init_context("optimizer"):
             self.initialize_optimizer()
+        self.module_ = module
         for name, saved in state["optimizers"].items():
             getattr(self, name + "_").load_state_dict(saved)
 
@@ -437,6 +570,10 @@ class ClassifierNet(SnapshotNet, NeuralNetClassifier):
 
 class RegressorNet(SnapshotNet, NeuralNetRegressor):
     """The net of :class:`SnapshotEnsembleRegressor`."""
+
+
+def _rows_of_chains(y: torch.Tensor) -> int:
+    return y.shape[1]
 
 
 _mixed: dict[type[NeuralNet], type[SnapshotNet]] = {}
@@ -469,9 +606,18 @@ def _current_lr(net: Any) -> float:
 
 
 def new_net(
-    net_class: type[NeuralNet], *, example: Any, callbacks: Any, **arguments: Any
+    net_class: type[NeuralNet],
+    *,
+    example: Any,
+    callbacks: Any,
+    leaves_out: bool,
+    reset: bool,
+    **arguments: Any,
 ) -> SnapshotNet:
     """An initialised net; its callbacks are copies, the estimator's parameters stay as given.
+
+    With `leaves_out` there are unseen rows for callbacks to look at; with `reset` the parameters of
+    an instance are drawn anew.
 
     Raises
     ------
@@ -481,6 +627,8 @@ def new_net(
     net = mixed_net(net_class)(callbacks=copied(callbacks), train_split=None, **arguments)
     net.example_ = example
     try:
+        if reset:
+            net.reset_instances()
         net.initialize()
     except Exception as error:
         made = {name: arguments[name] for name in ("module", "criterion", "optimizer", "device")}
@@ -496,7 +644,7 @@ def new_net(
     ours = {name for name, _ in net._default_callbacks}
     for name, callback in net.callbacks_:
         if name not in ours:
-            check_callback(callback)
+            check_callback(callback, leaves_out)
     _check_callback_keywords(net)
     del net.example_
     return net
@@ -545,7 +693,7 @@ def _listens(callback: Any) -> bool:
     )
 
 
-def check_callback(callback: Any) -> None:
+def check_callback(callback: Any, leaves_out: bool) -> None:
     """Refuse a callback that cannot work here."""
     name = type(callback).__name__
     if isinstance(callback, LRScheduler):
@@ -553,18 +701,26 @@ def check_callback(callback: Any) -> None:
             f"Got callback {name}, but the learning rate is set at every step by schedule=; "
             "expected a callback that leaves it alone."
         )
-    if isinstance(callback, ScoringBase | PassthroughScoring) and not callback.on_train:
+    if leaves_out or not looks_at_unseen(callback):
+        return
+    if isinstance(callback, ScoringBase | PassthroughScoring):
         raise ValueError(
-            f"Got {name}(on_train=False), but no rows are left out for validation; "
-            "expected on_train=True."
+            f"Got {name}(on_train=False), but no rows are left out; expected on_train=True, or "
+            "rows left out by validation=, such as validation='cross'."
         )
+    raise ValueError(
+        f"Got {name}(monitor={callback.monitor!r}), but no rows are left out; expected a monitor "
+        f"of the training rows, such as {callback.monitor.replace('valid', 'train', 1)!r}, or rows "
+        "left out by validation=, such as validation='cross'."
+    )
+
+
+def looks_at_unseen(callback: Any) -> bool:
+    """Whether a callback needs values of rows that are left out, after each epoch."""
+    if isinstance(callback, ScoringBase | PassthroughScoring):
+        return not callback.on_train
     monitor = getattr(callback, "monitor", None)
-    if isinstance(monitor, str) and monitor.startswith("valid"):
-        raise ValueError(
-            f"Got {name}(monitor={monitor!r}), but no rows are left out for validation; expected "
-            f"a monitor of the training rows, such as "
-            f"{monitor.replace('valid', 'train', 1)!r}."
-        )
+    return isinstance(monitor, str) and monitor.startswith("valid")
 
 
 def _needs_no_closure(optimizer: torch.optim.Optimizer) -> bool:

@@ -266,6 +266,7 @@ def test_permutation_importance_and_partial_dependence(classifier, regressor, ca
 
 def test_a_learning_curve_by_partial_fit(classifier, cancer_split, mlp_accuracy):
     X, _, y, _ = cancer_split
+    classifier = clone(classifier).set_params(max_epochs=30)
     sizes, _, scores = learning_curve(
         classifier,
         X,
@@ -290,7 +291,10 @@ def test_a_learning_curve_by_partial_fit(classifier, cancer_split, mlp_accuracy)
 def test_joblibs_backends_give_the_same_scores(classifier, cancer_split, mlp_accuracy, backend):
     X, X_test, y, y_test = cancer_split
     grid = {"n_cycles": [1, 3]}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if backend == "loky" else threads)  # as many as a worker has
     alone = GridSearchCV(classifier, grid, cv=2, scoring="neg_log_loss").fit(X, y)
+    torch.set_num_threads(threads)
     with joblib.parallel_config(backend, n_jobs=2):
         together = GridSearchCV(classifier, grid, cv=2, scoring="neg_log_loss").fit(X, y)
     for key in ("split0_test_score", "split1_test_score"):

@@ -73,7 +73,9 @@ def test_the_average_is_the_average(digits, module, members):
 
 def test_the_average_of_regression_is_of_outputs_scaled_back(diabetes):
     X, y = diabetes
-    model = SnapshotEnsembleRegressor(module__hidden=(16,), n_cycles=3, max_epochs=3).fit(X, y)
+    model = SnapshotEnsembleRegressor(
+        module__hidden=(16,), n_cycles=3, max_epochs=3, n_chains=2, members="all"
+    ).fit(X, y)
     Z = torch.from_numpy(TableScaler().fit(X).transform(X, np.float32))
     outputs = [
         output[:, 0].numpy() * y.std() + y.mean() for output in outputs_of_snapshots(model, Z)
@@ -81,7 +83,7 @@ def test_the_average_of_regression_is_of_outputs_scaled_back(diabetes):
     np.testing.assert_allclose(model.predict_members(X), outputs, rtol=1e-5)
     stages = list(model.staged_predict(X))
     for stage, got in enumerate(stages, 1):
-        np.testing.assert_allclose(got, np.mean(outputs[:stage], axis=0), rtol=1e-5)
+        np.testing.assert_allclose(got, np.mean(outputs[: 2 * stage], axis=0), rtol=1e-5)
     np.testing.assert_array_equal(stages[-1], model.predict(X))
 
 
@@ -114,7 +116,8 @@ def test_members_are_their_snapshots_whatever_way_they_predict(digits, module):
     scores = outputs_of_snapshots(model, model._tensor(X))
     expected = [torch.softmax(output, dim=1).numpy() for output in scores]
     np.testing.assert_allclose(model.predict_members(X), expected, atol=1e-6)
-    np.testing.assert_allclose(model.predict_proba(X), np.mean(expected[1:], axis=0), atol=1e-6)
+    last = expected[-2 * model.n_chains_ :]
+    np.testing.assert_allclose(model.predict_proba(X), np.mean(last, axis=0), atol=1e-6)
 
 
 class Residual(nn.Sequential):
@@ -227,7 +230,9 @@ def test_the_budget_is_exact(n, batch_size, epochs, n_cycles, cycle_mult):
 
 def test_more_cycles_than_steps_are_clipped_with_a_warning(iris):
     """Rule 11."""
-    model = SnapshotEnsembleClassifier(n_cycles=9, max_epochs=2, batch_size=150, members=50)
+    model = SnapshotEnsembleClassifier(
+        n_cycles=9, max_epochs=2, batch_size=150, members=50, n_chains=1
+    )
     with pytest.warns(UserWarning, match="Got n_cycles=9 for 2 steps"):
         model.fit(*iris)
     assert model.n_cycles_ == 2
@@ -582,7 +587,7 @@ def test_predict_writes_nothing(iris):
 
 
 def test_a_generator_object_is_drawn_from(iris):
-    model = SnapshotEnsembleClassifier(max_epochs=1, random_state=np.random.RandomState(0))
+    model = SnapshotEnsembleClassifier(Mlp, max_epochs=1, random_state=np.random.RandomState(0))
     one, two = model.fit(*iris).snapshots_, model.fit(*iris).snapshots_
     assert not states_equal(one, two)
 

@@ -111,7 +111,7 @@ WRONG_PARAMETERS = [
     ({"schedule__min_lr": 9.0}, r"Got min_lr=9\.0, but expected a number from 0 to lr="),
     ({"schedule__gamma": 0}, r"Got gamma=0, but expected a number above 0"),
     ({"schedule__burn_in_epochs": -1}, r"Got schedule__burn_in_epochs=-1, but expected"),
-    ({"schedule__burn_in_epochs": 99}, r"Got schedule__burn_in_epochs=99, which are 495 steps"),
+    ({"schedule__burn_in_epochs": 99}, r"Got schedule__burn_in_epochs=99, which are \d+ steps"),
     (
         {"schedule": lambda at: 1.0, "schedule__min_lr": 0.001},
         r"Got min_lr=0\.001 with a callable schedule",
@@ -210,7 +210,7 @@ def test_wrong_targets_of_regression_are_refused(diabetes):
 
 def test_unseen_shapes_are_refused_at_predict(iris):
     X, y = iris
-    model = SnapshotEnsembleClassifier(max_epochs=1).fit(X, y)
+    model = SnapshotEnsembleClassifier(max_epochs=1, n_chains=1).fit(X, y)
     with pytest.raises(ValueError, match="X has 3 features"):
         model.predict(X[:, :3])
 
@@ -257,7 +257,7 @@ def test_any_label_type_comes_back(iris, labels):
 def test_hard_voting_counts_votes(cancer):
     X, y = cancer
     soft = SnapshotEnsembleClassifier(
-        n_cycles=4, max_epochs=2, random_state=0, schedule="triangular"
+        n_cycles=4, max_epochs=2, random_state=0, schedule="triangular", n_chains=1
     ).fit(X, y)
     hard = clone(soft).set_params(voting="hard").fit(X, y)
     votes = soft.predict_members(X).argmax(axis=2)
@@ -334,7 +334,7 @@ def test_one_output_is_a_vector(diabetes, module):
     model = SnapshotEnsembleRegressor(module, max_epochs=30, random_state=0, lr=0.05)
     assert model.fit(X, y).predict(X).shape == (442,)
     assert model.predict(X).dtype == np.float64
-    assert model.predict_members(X).shape == (5, 442)
+    assert model.predict_members(X).shape == (5 * model.n_chains_, 442)
     assert model.score(X, y) > 0.3  # a broadcast loss predicts the mean: 0
     np.testing.assert_array_equal(
         clone(model).fit(X, y.reshape(-1, 1)).predict(X), model.predict(X)
@@ -346,7 +346,7 @@ def test_several_outputs(diabetes):
     Y = np.stack([y, -10 * y + 3, np.full_like(y, 7.0)], axis=1)
     model = SnapshotEnsembleRegressor(max_epochs=20, random_state=0).fit(X, Y)
     assert model.predict(X).shape == Y.shape
-    assert model.predict_members(X).shape == (5, *Y.shape)
+    assert model.predict_members(X).shape == (5 * model.n_chains_, *Y.shape)
     assert r2_score(Y[:, :2], model.predict(X)[:, :2]) > 0.5
     np.testing.assert_allclose(model.predict(X)[:, 2], 7, atol=0.5)
 

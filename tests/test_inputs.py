@@ -193,7 +193,7 @@ def test_sparse_text_is_never_densified_whole(monkeypatch):
     for kind in (type(X), type(X.tocsc())):
         monkeypatch.setattr(kind, "toarray", watched)
     scores = cross_val_score(
-        SnapshotEnsembleClassifier(max_epochs=10, random_state=0), X, np.array(y), cv=3
+        SnapshotEnsembleClassifier(max_epochs=10, random_state=0, n_chains=1), X, np.array(y), cv=3
     )
     assert max(sizes) <= limit
     monkeypatch.undo()

@@ -37,8 +37,7 @@ def same(one, other):
 
 def plain_skorch(rows, net_class, batch_size, seed, policy, policy_arguments, **arguments):
     """The same network trained by skorch and torch's scheduler alone, on the same batches."""
-    generators = Generators(torch.device("cpu"))
-    generators.seed(seed)
+    generators = Generators(torch.device("cpu"), seed)
 
     def iterator(dataset, batch_size):
         return BatchIterator(rows, batch_size, generators.batches)
@@ -521,9 +520,9 @@ def test_ctrl_c_after_the_last_cycle_loses_nothing(digits):
 def test_ctrl_c_while_results_are_put_away_is_told(digits, monkeypatch):
     from skensemble import ensemble
 
-    def interrupted(states):
+    def interrupted(states, **order):
         os.kill(os.getpid(), signal.SIGINT)
-        return snapshots(states)
+        return snapshots(states, **order)
 
     snapshots = ensemble.Snapshots
     monkeypatch.setattr(ensemble, "Snapshots", interrupted)
