@@ -27,11 +27,16 @@ def _votes_softly(estimator: "SnapshotEnsembleClassifier") -> bool:
 
 
 class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
-    """A network trained over several cycles, whose snapshots predict together.
+    """Networks trained over several cycles, whose snapshots predict together.
 
     One run of stochastic gradient descent, the learning rate brought down to its lowest and set
     up again `n_cycles` times; the weights at the end of each cycle are kept in memory, and the
     mean of their probabilities predicts ([1]_).
+
+    The built-in network is trained in several chains: copies of it that take every step together,
+    each from an initialisation of its own ([4]_). Each chain leaves out a fold of the rows, and
+    the cycles are weighted by what they predict out of fold ([5]_). A `module` of yours is trained
+    in one chain on all rows, and its snapshots count alike, unless you say otherwise.
 
     Parameters
     ----------
@@ -39,19 +44,19 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         The network, which returns raw scores (logits), one a class. A constructor's parameters
         named ``n_inputs`` and ``n_outputs`` get the number of columns and of classes. It sees X
         unscaled: floats as float32, integers as int64. An instance is copied at each fit, its
-        parameters being the start. None: the built-in network for tables
+        parameters being the start of the first chain. None: the built-in network for tables
         (:class:`~skensemble.networks.TableNetwork`), whose columns are centred and scaled.
     n_cycles : int, default=5
-        Number of cycles, and so of snapshots, in one budget. More than there are steps are
-        clipped with a warning.
+        Number of cycles, and so of snapshots of each chain, in one budget. More than there are
+        steps are clipped with a warning.
     cycle_mult : float, default=1.0
         Each cycle is this many times as long as the one before (T_mult in [2]_).
     lr : float, default=0.008
         Highest learning rate, at which every cycle starts or which it passes.
     max_epochs : int or "auto", default="auto"
-        The budget: passes over the rows, the same whatever `n_cycles` is. Cycles end on steps,
-        so that it need not be a multiple of `n_cycles`. "auto": as many as make 4,000 steps of
-        the automatic `batch_size`, at least 10 and at most 100.
+        The budget: passes of each chain over its rows, the same whatever `n_cycles` is. Cycles
+        end on steps, so that it need not be a multiple of `n_cycles`. "auto": as many as make
+        4,000 steps of the automatic `batch_size` over all rows, at least 10 and at most 100.
     batch_size : int or "auto", default="auto"
         Rows of a step, at most; all batches of an epoch are of one size, give or take a row.
         "auto": the number of rows / 24, rounded to a power of two from 32 to 128.
@@ -67,15 +72,38 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         Where torch has a fused step for it, that is used.
     criterion : nn.Module class or instance, default=None
         The loss of the raw scores. None: ``torch.nn.CrossEntropyLoss``.
-    members : int or "all", default="all"
-        Snapshots that predict: all of them, or the last so many ([1]_, section 3).
+    n_chains : int or "auto", default="auto"
+        Copies of the network, each with an initialisation, batches and a fold of its own. The
+        snapshots of one run are alike; those of several chains differ more ([4]_). More chains
+        than rows are clipped with a warning. "auto": 1 for a `module` of yours. For the built-in
+        network 8; below 128 rows one for each 16 rows, and 1 up to 32 rows. Where `validation` is
+        a splitter, the number of its splits.
+    members : {"auto", "all", "stacked", "greedy"}, int or callable, default="auto"
+        Weight of each cycle, which its chains share. "all": the same for all. An int: the same for
+        the last so many ([1]_, section 3), 0 for the others. By unseen rows: "stacked" finds the
+        weights, at least 0 and of sum 1, that have the least log-loss ([5]_); "greedy" adds, round
+        after round, the cycle that lowers it most ([6]_, section 2.1). A callable gets
+        ``predictions`` of shape (n_cycles, n_unseen, n_classes), ``y`` (class indices) and
+        ``sample_weight``, and returns a weight for each cycle. Cycles of weight 0 cost nothing at
+        prediction. "auto": "stacked" where there are unseen rows, else "all".
+    validation : {"auto", "cross"}, float, splitter or None, default="auto"
+        Rows that a chain is not trained on. "cross": each chain leaves out a fold of its own; a
+        single chain leaves out one of five. A float: this fraction of the rows, the same for all
+        chains. A splitter of scikit-learn that leaves out each row exactly once, such as
+        GroupKFold: a split for each chain. None: no rows. "auto": "cross" with several chains,
+        else None. The cycles are weighted and scored by these rows (see Notes).
+    early_stopping : bool or "auto", default="auto"
+        Whether the run ends after `n_iter_no_change` cycles that brought no gain for the unseen
+        rows. Without unseen rows it does nothing. "auto": see Notes.
+    n_iter_no_change : int, default=2
+        Number of such cycles in a row. They are kept, and weighted as the others are.
     voting : {"soft", "hard"}, default="soft"
         Whether the members' probabilities or their votes are averaged. A tie goes to the first
         class. With "hard" there is no `predict_proba`, `predict_log_proba` and
-        `staged_predict_proba`.
+        `staged_predict_proba`; cycles are weighted and scored by probabilities all the same.
     class_weight : dict or "balanced", default=None
-        Weight of each class in the loss; "balanced": inversely proportional to its rows. None:
-        all are 1.
+        Weight of each class in the loss and in the scores of unseen rows; "balanced": inversely
+        proportional to its rows. None: all are 1.
     net : skorch.NeuralNet subclass, default=None
         A class of your own to train with, such as one that overrides ``get_loss``. None: ours.
     callbacks : list of skorch callbacks, default=None
@@ -104,25 +132,56 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where X has names that are all strings.
     net_ : skorch.NeuralNet
-        The net that trained; ``net_.module_`` holds the last snapshot.
+        The net that trained; ``net_.module_`` holds the last snapshot of the first chain.
     snapshots_ : list of dict
-        Parameters and buffers at the end of each cycle, as copies; each loads into a fresh module.
+        Parameters and buffers of each chain at the end of each cycle, as copies; each loads into
+        a fresh module. The index is ``cycle * n_chains_ + chain``.
     member_weights_ : ndarray of float64 of shape (n_snapshots,)
-        Weight of each snapshot in the average.
+        Weight of each snapshot in the average, in the same order.
     history_ : skorch.history.History
-        A row for each epoch.
+        A row for each epoch; of the first chain, where they train one after another.
     n_iter_ : int
         Epochs begun.
     n_cycles_ : int
-        Cycles that ended in a snapshot.
+        Cycles that ended in snapshots.
+    n_chains_ : int
+        Number of chains.
+    validation_score_ : float
+        Negative log-loss of the unseen rows under the weights of the cycles: higher is better.
+        There only where there are unseen rows.
+    cycle_scores_ : ndarray of float64 of shape (`n_cycles_`,)
+        The same after 1, 2, … cycles.
+    oof_decision_function_ : ndarray of float64 of shape (n_samples, n_classes)
+        Class probabilities of each row of the last fit, out of fold; NaN where all chains were
+        trained on it. There only with several chains that leave out rows.
 
     See Also
     --------
     SnapshotEnsembleRegressor : The same for regression.
     learning_rates : The rates of a run as an array, without training.
+    skensemble.model_selection.cycle_curve : The score after 1, 2, … cycles.
 
     Notes
     -----
+    A fold is a hash of a row's values and of the seed, or of its group where `fit` is given
+    groups. So identical rows share a fold, in this call and in later ones; rows of a dataset are
+    told apart by their number. With ``X_val`` given to `fit`, nothing else is left out.
+
+    A row's unseen prediction is the mean over the chains that left it out: with "cross", that of
+    one chain. The ensemble averages over all chains, and mostly scores a little better than
+    ``validation_score_`` says. The weights of the cycles are chosen by the rows that are scored;
+    they are few numbers, but with few rows the score is a little too good for that. Weights of
+    rows and classes count in both.
+
+    Cycles are compared by log-loss, whatever the `criterion` is.
+
+    With ``early_stopping="auto"`` a run goes through its whole budget at present.
+
+    Chains of a module that ``torch.func.vmap`` takes train as one batched module. Those of others
+    (such as one with a ``nn.GRU``), of a `net` with a training step of its own, or with callbacks
+    that look at single batches train one after another, cycle by cycle. The results are the same
+    but for rounding and for what dropout draws.
+
     Up to 32 rows in one batch, the built-in network trains in float64 and without dropout: there
     a row of weight two is the same as two rows.
 
@@ -133,6 +192,11 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     .. [2] I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
        ICLR 2017.
     .. [3] Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
+    .. [4] S. Fort, H. Hu and B. Lakshminarayanan, "Deep Ensembles: A Loss Landscape Perspective",
+       arXiv:1912.02757, 2019.
+    .. [5] D. H. Wolpert, "Stacked Generalization", Neural Networks 5(2), 1992.
+    .. [6] R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes, "Ensemble Selection from
+       Libraries of Models", ICML 2004.
 
     Examples
     --------
@@ -142,12 +206,14 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     >>> X, y = load_iris(return_X_y=True)
     >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
     >>> model = SnapshotEnsembleClassifier(n_cycles=4, random_state=0).fit(X_train, y_train)
-    >>> len(model.snapshots_)
-    4
+    >>> model.n_chains_, len(model.snapshots_)
+    (7, 28)
     >>> model.predict_proba(X_test).shape
     (38, 3)
     >>> bool(model.score(X_test, y_test) > 0.9)
     True
+    >>> model.cycle_scores_.shape, bool(model.validation_score_ > -0.3)
+    ((4,), True)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -216,10 +282,12 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         self.class_weight = class_weight
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
-        """Add one cycle to the ensemble, or begin one.
+        """Add one cycle of all chains to the ensemble, or begin one.
 
         The cycle is ``max_epochs / n_cycles`` epochs of the rows given long. Snapshots that are
-        there are not touched; the columns' and targets' scales stay those of the first call.
+        there are not touched; the columns' and targets' scales and the number of chains stay
+        those of the first call. All cycles are weighted and scored anew, by the rows of this call
+        that are left out.
 
         Parameters
         ----------
@@ -248,6 +316,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     def predict(self, X: Any) -> NDArray[Any]:
         """Class of each row: that with the highest mean probability, or with most votes.
 
+        Members of weight 0 are not computed.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
@@ -262,6 +332,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     @available_if(_votes_softly)
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Weighted mean of the members' class probabilities (Huang et al. 2017, section 3).
+
+        The weights are ``member_weights_``; members of weight 0 are not computed.
 
         Parameters
         ----------
@@ -292,7 +364,9 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
             return np.log(self.predict_proba(X))
 
     def staged_predict(self, X: Any) -> Any:
-        """Classes predicted after 1, 2, … M cycles.
+        """Classes predicted after 1, 2, … M cycles of all chains.
+
+        Each stage has the weights that the rule `members` gives to its cycles alone.
 
         Parameters
         ----------
@@ -308,7 +382,9 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
 
     @available_if(_votes_softly)
     def staged_predict_proba(self, X: Any) -> Any:
-        """Class probabilities predicted after 1, 2, … M cycles.
+        """Class probabilities predicted after 1, 2, … M cycles of all chains.
+
+        Each stage has the weights that the rule `members` gives to its cycles alone.
 
         Parameters
         ----------
@@ -424,11 +500,16 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
 
 
 class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
-    """A network trained over several cycles, whose snapshots predict together.
+    """Networks trained over several cycles, whose snapshots predict together.
 
     One run of stochastic gradient descent, the learning rate brought down to its lowest and set
     up again `n_cycles` times; the weights at the end of each cycle are kept in memory, and the
     mean of their outputs predicts ([1]_).
+
+    The built-in network is trained in several chains: copies of it that take every step together,
+    each from an initialisation of its own ([4]_). Each chain leaves out a fold of the rows, and
+    the cycles are weighted by what they predict out of fold ([5]_). A `module` of yours is trained
+    in one chain on all rows, and its snapshots count alike, unless you say otherwise.
 
     Parameters
     ----------
@@ -436,19 +517,19 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         The network, which returns shape (n, n_outputs) or, for one output, (n,). A constructor's
         parameters named ``n_inputs`` and ``n_outputs`` get the number of columns and of outputs.
         It sees X unscaled: floats as float32, integers as int64. An instance is copied at each
-        fit, its parameters being the start. None: the built-in network for tables
-        (:class:`~skensemble.networks.TableNetwork`), whose columns are centred and scaled.
+        fit, its parameters being the start of the first chain. None: the built-in network for
+        tables (:class:`~skensemble.networks.TableNetwork`), whose columns are centred and scaled.
     n_cycles : int, default=5
-        Number of cycles, and so of snapshots, in one budget. More than there are steps are
-        clipped with a warning.
+        Number of cycles, and so of snapshots of each chain, in one budget. More than there are
+        steps are clipped with a warning.
     cycle_mult : float, default=1.0
         Each cycle is this many times as long as the one before (T_mult in [2]_).
     lr : float, default=0.008
         Highest learning rate, at which every cycle starts or which it passes.
     max_epochs : int or "auto", default="auto"
-        The budget: passes over the rows, the same whatever `n_cycles` is. Cycles end on steps,
-        so that it need not be a multiple of `n_cycles`. "auto": as many as make 4,000 steps of
-        the automatic `batch_size`, at least 10 and at most 100.
+        The budget: passes of each chain over its rows, the same whatever `n_cycles` is. Cycles
+        end on steps, so that it need not be a multiple of `n_cycles`. "auto": as many as make
+        4,000 steps of the automatic `batch_size` over all rows, at least 10 and at most 100.
     batch_size : int or "auto", default="auto"
         Rows of a step, at most; all batches of an epoch are of one size, give or take a row.
         "auto": the number of rows / 24, rounded to a power of two from 32 to 128.
@@ -466,8 +547,31 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         The loss of the outputs. None: ``torch.nn.MSELoss``.
         With that or ``L1Loss``, y is centred and scaled for training, and predictions are scaled
         back; any other sees y as it is.
-    members : int or "all", default="all"
-        Snapshots that predict: all of them, or the last so many ([1]_, section 3).
+    n_chains : int or "auto", default="auto"
+        Copies of the network, each with an initialisation, batches and a fold of its own. The
+        snapshots of one run are alike; those of several chains differ more ([4]_). More chains
+        than rows are clipped with a warning. "auto": 1 for a `module` of yours. For the built-in
+        network 8; below 128 rows one for each 16 rows, and 1 up to 32 rows. Where `validation` is
+        a splitter, the number of its splits.
+    members : {"auto", "all", "stacked", "greedy"}, int or callable, default="auto"
+        Weight of each cycle, which its chains share. "all": the same for all. An int: the same for
+        the last so many ([1]_, section 3), 0 for the others. By unseen rows: "stacked" finds the
+        weights, at least 0 and of sum 1, that have the least squared error ([5]_); "greedy" adds,
+        round after round, the cycle that lowers it most ([6]_, section 2.1). A callable gets
+        ``predictions`` of shape (n_cycles, n_unseen, n_outputs), ``y`` (values) and
+        ``sample_weight``, and returns a weight for each cycle. Cycles of weight 0 cost nothing at
+        prediction. "auto": "stacked" where there are unseen rows, else "all".
+    validation : {"auto", "cross"}, float, splitter or None, default="auto"
+        Rows that a chain is not trained on. "cross": each chain leaves out a fold of its own; a
+        single chain leaves out one of five. A float: this fraction of the rows, the same for all
+        chains. A splitter of scikit-learn that leaves out each row exactly once, such as
+        GroupKFold: a split for each chain. None: no rows. "auto": "cross" with several chains,
+        else None. The cycles are weighted and scored by these rows (see Notes).
+    early_stopping : bool or "auto", default="auto"
+        Whether the run ends after `n_iter_no_change` cycles that brought no gain for the unseen
+        rows. Without unseen rows it does nothing. "auto": see Notes.
+    n_iter_no_change : int, default=2
+        Number of such cycles in a row. They are kept, and weighted as the others are.
     net : skorch.NeuralNet subclass, default=None
         A class of your own to train with, such as one that overrides ``get_loss``. None: ours.
     callbacks : list of skorch callbacks, default=None
@@ -494,25 +598,57 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where X has names that are all strings.
     net_ : skorch.NeuralNet
-        The net that trained; ``net_.module_`` holds the last snapshot.
+        The net that trained; ``net_.module_`` holds the last snapshot of the first chain.
     snapshots_ : list of dict
-        Parameters and buffers at the end of each cycle, as copies; each loads into a fresh module.
+        Parameters and buffers of each chain at the end of each cycle, as copies; each loads into
+        a fresh module. The index is ``cycle * n_chains_ + chain``.
     member_weights_ : ndarray of float64 of shape (n_snapshots,)
-        Weight of each snapshot in the average.
+        Weight of each snapshot in the average, in the same order.
     history_ : skorch.history.History
-        A row for each epoch.
+        A row for each epoch; of the first chain, where they train one after another.
     n_iter_ : int
         Epochs begun.
     n_cycles_ : int
-        Cycles that ended in a snapshot.
+        Cycles that ended in snapshots.
+    n_chains_ : int
+        Number of chains.
+    validation_score_ : float
+        Negative mean squared error of the unseen rows under the weights of the cycles: higher is
+        better. There only where there are unseen rows.
+    cycle_scores_ : ndarray of float64 of shape (`n_cycles_`,)
+        The same after 1, 2, … cycles.
+    oof_prediction_ : ndarray of float64 of shape (n_samples,) or (n_samples, n_outputs)
+        Prediction of each row of the last fit, out of fold; NaN where all chains were trained on
+        it. There only with several chains that leave out rows.
 
     See Also
     --------
     SnapshotEnsembleClassifier : The same for classification.
     learning_rates : The rates of a run as an array, without training.
+    skensemble.model_selection.cycle_curve : The score after 1, 2, … cycles.
 
     Notes
     -----
+    A fold is a hash of a row's values and of the seed, or of its group where `fit` is given
+    groups. So identical rows share a fold, in this call and in later ones; rows of a dataset are
+    told apart by their number. With ``X_val`` given to `fit`, nothing else is left out.
+
+    A row's unseen prediction is the mean over the chains that left it out: with "cross", that of
+    one chain. The ensemble averages over all chains, and mostly scores a little better than
+    ``validation_score_`` says. The weights of the cycles are chosen by the rows that are scored;
+    they are few numbers, but with few rows the score is a little too good for that. Weights of
+    rows count in both.
+
+    Cycles are compared by the squared error of what `predict` returns, whatever the `criterion`
+    is; where that is on another scale than y, say ``members="all"``.
+
+    With ``early_stopping="auto"`` a run goes through its whole budget at present.
+
+    Chains of a module that ``torch.func.vmap`` takes train as one batched module. Those of others
+    (such as one with a ``nn.GRU``), of a `net` with a training step of its own, or with callbacks
+    that look at single batches train one after another, cycle by cycle. The results are the same
+    but for rounding and for what dropout draws.
+
     Up to 32 rows in one batch, the built-in network trains in float64 and without dropout: there
     a row of weight two is the same as two rows.
 
@@ -523,6 +659,11 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     .. [2] I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
        ICLR 2017.
     .. [3] Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
+    .. [4] S. Fort, H. Hu and B. Lakshminarayanan, "Deep Ensembles: A Loss Landscape Perspective",
+       arXiv:1912.02757, 2019.
+    .. [5] D. H. Wolpert, "Stacked Generalization", Neural Networks 5(2), 1992.
+    .. [6] R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes, "Ensemble Selection from
+       Libraries of Models", ICML 2004.
 
     Examples
     --------
@@ -533,6 +674,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     >>> [prediction.shape for prediction in model.staged_predict(X)]
     [(442,), (442,), (442,)]
     >>> bool(model.score(X, y) > 0.4)
+    True
+    >>> bool(((y - model.oof_prediction_) ** 2).mean() < 0.7 * y.var())
     True
     """
 
@@ -593,10 +736,12 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         )
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Add one cycle to the ensemble, or begin one.
+        """Add one cycle of all chains to the ensemble, or begin one.
 
         The cycle is ``max_epochs / n_cycles`` epochs of the rows given long. Snapshots that are
-        there are not touched; the columns' and targets' scales stay those of the first call.
+        there are not touched; the columns' and targets' scales and the number of chains stay
+        those of the first call. All cycles are weighted and scored anew, by the rows of this call
+        that are left out.
 
         Parameters
         ----------
@@ -616,6 +761,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Weighted mean of the members' predictions.
 
+        The weights are ``member_weights_``; members of weight 0 are not computed.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
@@ -628,7 +775,9 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         return self._squeezed(self._ensemble(X))
 
     def staged_predict(self, X: Any) -> Any:
-        """Values predicted after 1, 2, … M cycles.
+        """Values predicted after 1, 2, … M cycles of all chains.
+
+        Each stage has the weights that the rule `members` gives to its cycles alone.
 
         Parameters
         ----------

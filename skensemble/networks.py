@@ -1,6 +1,8 @@
 """The built-in network for tables."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -74,13 +76,120 @@ class TableNetwork(nn.Module):
         -------
         outputs : Tensor of shape (members, batch, n_outputs)
         """
-        h = X
-        for name in self._linear:
-            if name != self._linear[0]:
-                h = nn.functional.mish(h, inplace=not torch.is_grad_enabled())
-                if training and self._dropout > 0:
-                    h = nn.functional.dropout(h, self._dropout)
-            weight = stacks[name + ".weight"]
-            bias = stacks[name + ".bias"].unsqueeze(1)
-            h = torch.baddbmm(bias, h.expand(len(weight), -1, -1), weight.mT)
+        parameters = self._parameters_of(stacks)
+        h = X.expand(len(parameters[0]), -1, -1)
+        if torch.is_grad_enabled():
+            return _Members.apply(h, self._dropout if training else 0.0, *parameters)
+        for i in range(0, len(parameters), 2):
+            if i:
+                h = nn.functional.mish(h, inplace=True)
+            h = torch.baddbmm(parameters[i + 1].unsqueeze(1), h, parameters[i].mT)
         return h
+
+    def members_and_pullback(
+        self, stacks: dict[str, torch.Tensor], X: torch.Tensor
+    ) -> tuple[torch.Tensor, Callable[[torch.Tensor], None]]:
+        """Outputs in training, and what sets the parameters' gradients from those of the outputs.
+
+        Without autograd, whose bookkeeping costs as much as the products of a small batch.
+        """
+        parameters = self._parameters_of(stacks)
+        with torch.no_grad():
+            outputs, kept = _outputs(X, self._dropout, parameters)
+        return outputs, functools.partial(_pull, kept, parameters)
+
+    def _parameters_of(self, stacks: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+        """Weight and bias of each layer in turn."""
+        return [stacks[name + part] for name in self._linear for part in (".weight", ".bias")]
+
+
+class _Members(torch.autograd.Function):
+    """The same for autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, X: torch.Tensor, dropout: float, *parameters: torch.Tensor) -> Any:
+        outputs, ctx.kept = _outputs(X, dropout, parameters)
+        ctx.parameters = parameters
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: torch.Tensor) -> Any:
+        _pull(ctx.kept, ctx.parameters, outputs[0])
+        return None, None, *[None] * len(ctx.parameters)
+
+
+Kept = tuple[list[torch.Tensor], list[torch.Tensor]]
+
+
+def _outputs(
+    X: torch.Tensor, dropout: float, parameters: Sequence[torch.Tensor]
+) -> tuple[torch.Tensor, Kept]:
+    """Many perceptrons' outputs, and their layers' inputs and slopes, in few passes over memory.
+
+    A batch is so small that what stands between the products costs more than they do, and torch's
+    own Mish and dropout cost ten times what is written here.
+    """
+    weights, biases = parameters[::2], parameters[1::2]
+    inputs, slopes = [X], []
+    masks: Any = [None] * len(weights)
+    if dropout > 0 and len(weights) > 1:
+        masks = _masks(X, [bias.shape[1] for bias in biases[:-1]], dropout)
+    h = torch.baddbmm(biases[0].unsqueeze(1), X, weights[0].mT)
+    for weight, bias, mask in zip(weights[1:], biases[1:], masks, strict=False):
+        slope = _mish_(h)
+        if mask is not None:
+            h *= mask
+            slope *= mask
+        inputs.append(h)
+        slopes.append(slope)
+        h = torch.baddbmm(bias.unsqueeze(1), h, weight.mT)
+    return h, (inputs, slopes)
+
+
+def _pull(kept: Kept, parameters: Sequence[torch.Tensor], g: torch.Tensor) -> None:
+    """Add to the parameters' gradients what the outputs' gradients make of them."""
+    inputs, slopes = kept
+    with torch.no_grad():
+        for i in reversed(range(len(inputs))):
+            weight, bias = parameters[2 * i : 2 * i + 2]
+            _accumulate(weight, torch.bmm(inputs[i].mT, g).mT)
+            _accumulate(bias, g.sum(dim=1))
+            if i:
+                g = torch.bmm(g, weight)
+                g *= slopes[i - 1]
+
+
+def _accumulate(parameter: torch.Tensor, gradient: torch.Tensor) -> None:
+    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+
+def _mish_(h: torch.Tensor) -> torch.Tensor:
+    """Overwrite `h` with ``h * tanh(softplus(h))``, and return the derivative.
+
+    With one exponential: where ``n = exp(h) * (exp(h) + 2)``, the hyperbolic tangent is
+    ``n / (n + 2)``. In place as far as it goes, since new memory is what takes the time.
+    """
+    clamped = h.clamp(max=20)  # beyond that the tangent is 1
+    e = clamped.exp()
+    tangent = (e + 2).mul_(e)
+    inverse = (tangent + 2).reciprocal_()
+    tangent *= inverse
+    h *= tangent
+    # e * (e + 1), squared out
+    slope = e.add_(0.5).square_().sub_(0.25).mul_(inverse).mul_(inverse).mul_(clamped)
+    return slope.mul_(4).add_(tangent)
+
+
+def _masks(X: torch.Tensor, units: list[int], dropout: float) -> list[torch.Tensor]:
+    """What dropout multiplies with in each layer: 0, or 1 divided by the share that is kept.
+
+    Four units share one random number of 64 bits: drawing them is what dropout costs.
+    """
+    n_rows = X.shape[0] * X.shape[1]
+    sizes = [n_rows * n for n in units]
+    n = -(-sum(sizes) // 4)
+    bits = torch.empty(n, dtype=torch.int64, device=X.device).random_(-(2**63), None)
+    mask = torch.empty(4 * n, dtype=X.dtype, device=X.device)
+    torch.ge(bits.view(torch.int16), round(dropout * 2**16) - 2**15, out=mask)
+    parts = mask.mul_(1 / (1 - dropout))[: sum(sizes)].split(sizes)
+    return [part.view(*X.shape[:2], n) for part, n in zip(parts, units, strict=True)]

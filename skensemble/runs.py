@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .batches import Budget
-from .chains import Chains, split
+from .chains import Chains, batchable_attention, split
 from .generators import Generators
 from .interrupts import Interrupts
 from .losses import WeightedLoss
@@ -90,7 +90,10 @@ class Lane:
     def train(self, n_epochs: int, until: int | None = None) -> None:
         """Train for so many epochs, or one by one until so many cycles have ended."""
         net, recorder = self.net, self.recorder
-        with self.generators[0].within():
+        attention = (
+            batchable_attention if isinstance(net.module_, Chains) else contextlib.nullcontext
+        )
+        with self.generators[0].within(), attention():
             try:
                 if until is None:
                     net.fit_loop(self.rows, epochs=n_epochs)

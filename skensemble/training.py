@@ -31,7 +31,7 @@ from .batches import (
 from .chains import Chains
 from .generators import forked
 from .interrupts import Interrupts
-from .losses import WeightedLoss, summed
+from .losses import WeightedLoss, by_hand, summed
 from .modules import called, evaluating, first_output, is_lazy, reset_parameters
 from .progress import Progress
 from .snapshots import State, as_arrays, is_finite, state_of
@@ -402,16 +402,34 @@ class SnapshotNet(NeuralNet):
         parameters = [p for group in optimizers[0].param_groups for p in group["params"]]
         update = _bare_step(optimizers[0])
 
+        hand = by_hand(criterion)
+
         def step_together(X: Any, y: torch.Tensor) -> torch.Tensor:
             for parameter in parameters:
                 parameter.grad = None
-            loss = summed(criterion, module.each(X), y)
-            loss.backward()
+            outputs = module.each(X)
+            if hand is None:
+                loss = summed(criterion, outputs, y)
+                loss.backward()
+            else:
+                loss, gradient = hand(outputs.detach(), y)
+                outputs.backward(gradient)
             update()
             return loss.detach() / len(y)
 
+        def step_by_hand(X: Any, y: torch.Tensor) -> torch.Tensor:
+            assert hand is not None
+            for parameter in parameters:
+                parameter.grad = None
+            outputs, pull = module.each_and_pullback(X)
+            loss, gradient = hand(outputs, y)
+            pull(gradient)
+            update()
+            return loss / len(y)
+
         if isinstance(module, Chains):
-            return step_together
+            is_short = hand is not None and hasattr(module.one, "members_and_pullback")
+            return step_by_hand if is_short else step_together
 
         def step(X: Any, y: torch.Tensor) -> torch.Tensor:
             for parameter in parameters:

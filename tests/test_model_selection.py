@@ -7,12 +7,23 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.feature_selection import SelectKBest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, log_loss, mean_squared_error, roc_auc_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    StratifiedKFold,
+    cross_val_score,
+    train_test_split,
+)
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+from skensemble.model_selection import cycle_curve
 
 
 @pytest.fixture
@@ -95,3 +106,151 @@ def test_the_html_repr_shows_parameters(model, cancer):
     assert "module__hidden" in html
     assert "generated/skensemble.SnapshotEnsembleClassifier.html" in html
     assert "fitted" in model.fit(*cancer)._repr_html_()
+
+
+# ------------------------------------------------------------------------------ cycle_curve
+
+
+def test_the_curve_of_one_fit_is_what_that_fit_says(cancer, model):
+    curve = cycle_curve(model, *cancer)
+    by_hand = clone(model).fit(*cancer)
+    np.testing.assert_array_equal(curve.n_cycles, [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(curve.scores, by_hand.cycle_scores_)
+    assert curve.estimator.validation_score_ == curve.scores[-1]
+    assert not hasattr(model, "n_cycles_")
+
+
+def test_the_curve_of_one_fit_is_a_score_out_of_fold(cancer, model):
+    """Recomputed from the members of every chain and the rows that it left out."""
+    X, y = cancer
+    model.set_params(validation=KFold(4), members="all", n_cycles=3)
+    curve = cycle_curve(model, X, y)
+    members = curve.estimator.predict_members(X).reshape(3, 4, len(X), 2)
+    unseen = np.empty((3, len(X), 2))
+    for chain, (_, test) in enumerate(KFold(4).split(X)):
+        unseen[:, test] = members[:, chain, test]
+    for m, score in enumerate(curve.scores, start=1):
+        assert score == pytest.approx(-log_loss(y, unseen[:m].mean(axis=0)), abs=1e-6)
+
+
+def test_the_curve_of_folds_is_a_loop_over_them(cancer, model):
+    X, y = cancer
+    expected = np.empty((5, 3))
+    for fold, (train, test) in enumerate(StratifiedKFold(3).split(X, y)):
+        fitted = clone(model).fit(X[train], y[train])
+        for m, p in enumerate(fitted.staged_predict_proba(X[test])):
+            expected[m, fold] = -log_loss(y[test], p)
+    curve = cycle_curve(model, X, y, cv=3)
+    np.testing.assert_allclose(curve.scores, expected, rtol=1e-12)
+    np.testing.assert_array_equal(curve.n_cycles, [1, 2, 3, 4, 5])
+    assert curve.estimator is None
+    in_processes = cycle_curve(model, X, y, cv=StratifiedKFold(3), n_jobs=2)
+    np.testing.assert_array_equal(in_processes.scores, curve.scores)
+
+
+def test_the_last_scores_are_those_of_cross_val_score(diabetes, digits, cancer, model):
+    regressor = SnapshotEnsembleRegressor(module__hidden=(8,), max_epochs=4, random_state=0)
+    votes = clone(model).set_params(voting="hard", max_epochs=4)
+    named = np.array(["benign", "malignant"])[cancer[1]]
+    for estimator, data, scoring in (
+        (regressor, diabetes, None),
+        (regressor, diabetes, "r2"),
+        (model.set_params(max_epochs=4), digits, "neg_log_loss"),
+        (model, (cancer[0], named), "roc_auc"),
+        (votes, digits, "accuracy"),
+        (model, digits, lambda est, X, y: accuracy_score(y, est.predict(X))),
+    ):
+        curve = cycle_curve(estimator, *data, cv=2, scoring=scoring)
+        expected = cross_val_score(
+            estimator, *data, cv=2, scoring=scoring or "neg_mean_squared_error"
+        )
+        np.testing.assert_allclose(curve.scores[-1], expected, rtol=1e-9)
+
+
+def test_scores_of_several_outputs_and_every_stage(diabetes):
+    X, y = diabetes
+    Y = np.column_stack([y, -y, y**2])
+    model = SnapshotEnsembleRegressor(module__hidden=(8,), max_epochs=4, random_state=0)
+    curve = cycle_curve(model, X, Y, cv=KFold(2))
+    train, test = next(KFold(2).split(X))
+    stages = clone(model).fit(X[train], Y[train]).staged_predict(X[test])
+    expected = [-mean_squared_error(Y[test], stage) for stage in stages]
+    np.testing.assert_allclose(curve.scores[:, 0], expected, rtol=1e-12)
+
+
+def test_groups_are_left_out_together_by_folds_and_chains(cancer, model):
+    X, y = cancer
+    groups = np.arange(len(X)) // 10
+    curve = cycle_curve(model, X, y, groups=groups, cv=GroupKFold(3))
+    train, test = next(GroupKFold(3).split(X, y, groups))
+    fitted = clone(model).fit(X[train], y[train], groups=groups[train])
+    expected = [-log_loss(y[test], p) for p in fitted.staged_predict_proba(X[test])]
+    np.testing.assert_allclose(curve.scores[:, 0], expected, rtol=1e-12)
+
+    of_one_fit = cycle_curve(model, X, y, groups=groups)
+    by_hand = clone(model).fit(X, y, groups=groups)
+    np.testing.assert_array_equal(of_one_fit.scores, by_hand.cycle_scores_)
+
+
+def test_a_pipeline_may_end_in_an_ensemble(cancer, model):
+    X, y = cancer
+    groups = np.arange(len(X)) // 10
+    pipeline = make_pipeline(StandardScaler(), SelectKBest(k=9), model)
+    train, test = next(GroupKFold(2).split(X, y, groups))
+    steps = make_pipeline(StandardScaler(), SelectKBest(k=9)).fit(X[train], y[train])
+    fitted = clone(model).fit(steps.transform(X[train]), y[train], groups=groups[train])
+    stages = fitted.staged_predict_proba(steps.transform(X[test]))
+    curve = cycle_curve(pipeline, X, y, groups=groups, cv=GroupKFold(2), scoring="roc_auc")
+    expected = [roc_auc_score(y[test], p[:, 1]) for p in stages]
+    np.testing.assert_allclose(curve.scores[:, 0], expected, rtol=1e-12)
+
+    of_one_fit = cycle_curve(pipeline, X, y)
+    np.testing.assert_array_equal(of_one_fit.scores, of_one_fit.estimator[-1].cycle_scores_)
+    alone = cycle_curve(Pipeline([("net", model)]), X, y, cv=2)
+    np.testing.assert_array_equal(alone.scores, cycle_curve(model, X, y, cv=2).scores)
+
+
+def test_a_fold_that_stops_earlier_ends_in_nan(cancer, model):
+    X, y = cancer
+    model.set_params(max_epochs=1, batch_size=len(X), n_cycles=5, n_chains=1)
+    with pytest.warns(UserWarning, match="for 1 steps"):
+        short = cycle_curve(model, X, y, cv=[(np.arange(400), np.arange(400, 500))])
+    assert short.scores.shape == (1, 1)
+    model.set_params(max_epochs=3, batch_size=100)
+    uneven = [(np.arange(100), np.arange(500, 569)), (np.arange(400), np.arange(500, 569))]
+    with pytest.warns(UserWarning, match="for 3 steps"):
+        curve = cycle_curve(model, X, y, cv=uneven)
+    np.testing.assert_array_equal(np.isnan(curve.scores[:, 0]), [False] * 3 + [True] * 2)
+    assert not np.isnan(curve.scores[:, 1]).any()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "arguments", "message"),
+    [
+        ({"validation": None}, {}, "Got cv=None .* expected validation="),
+        ({"n_chains": 1}, {}, "Got cv=None .* expected validation="),
+        ({"voting": "hard"}, {"cv": 2}, "Got scoring=None with voting='hard'"),
+        ({}, {"scoring": "accuracy"}, "Got scoring='accuracy' without cv"),
+        ({}, {"scoring": ["accuracy"], "cv": 2}, "expected the name of one scorer"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_the_fit(
+    cancer, model, parameters, arguments, message, monkeypatch
+):
+    model.set_params(**parameters)
+    monkeypatch.setattr(SnapshotEnsembleClassifier, "fit", None)
+    with pytest.raises(ValueError, match=message):
+        cycle_curve(model, *cancer, **arguments)
+
+
+def test_other_estimators_and_too_few_rows_are_refused(iris, model):
+    X, y = iris
+    with pytest.raises(ValueError, match="Got estimator=LogisticRegression"):
+        cycle_curve(LogisticRegression(), X, y, cv=2)
+    with pytest.raises(ValueError, match=r"Got cv=None .* expected validation="):
+        cycle_curve(model, X[40:70], y[40:70])
+
+
+def test_a_scorer_gets_the_rows_of_the_fold_alone(cancer, model):
+    with pytest.raises(ValueError, match="other rows"):
+        cycle_curve(model, *cancer, cv=2, scoring=lambda est, X, y: est.predict(X[:3]).sum())

@@ -1,0 +1,252 @@
+"""How good an ensemble is after 1, 2, … cycles: from one fit, or from one fit for each fold."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone, is_classifier
+from sklearn.metrics import check_scoring, log_loss, mean_squared_error
+from sklearn.model_selection import check_cv
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, get_tags, indexable
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.parallel import Parallel, delayed
+
+from .ensemble import BaseSnapshotEnsemble
+
+__all__ = ["CycleCurve", "cycle_curve"]
+
+
+class CycleCurve(NamedTuple):
+    """What :func:`cycle_curve` returns.
+
+    Attributes
+    ----------
+    n_cycles : ndarray of int of shape (M,)
+        1, 2, … M.
+    scores : ndarray of float64 of shape (M,) or (M, n_splits)
+        Score of the ensemble after so many cycles, the higher the better; with `cv` a column for
+        each fold. NaN where the fit of a fold ended earlier.
+    estimator : estimator or None
+        The fitted clone; None with `cv`, whose fits are not kept.
+    """
+
+    n_cycles: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    estimator: Any
+
+
+def cycle_curve(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    groups: Any = None,
+    cv: Any = None,
+    scoring: Any = None,
+    n_jobs: int | None = None,
+) -> CycleCurve:
+    """Score an ensemble after 1, 2, … M cycles of one run.
+
+    The scores come from the fit itself where it leaves rows out, and else, with `cv`, from one
+    fit for each fold: never from one fit for each number of cycles.
+
+    Parameters
+    ----------
+    estimator : SnapshotEnsembleClassifier, SnapshotEnsembleRegressor or Pipeline
+        A Pipeline ends in one of the two. A clone is fitted, the estimator stays as it is.
+    X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+        Training rows.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Class labels or target values.
+    groups : array-like of shape (n_samples,), default=None
+        Rows of one group are left out together, by the chains and by `cv`.
+    cv : int, cross-validation generator or iterable, default=None
+        Folds whose test rows are scored. None: one fit on all rows, whose ``cycle_scores_`` are
+        returned.
+    scoring : str or callable, default=None
+        A scorer of scikit-learn's, or a function of ``(estimator, X, y)``, for the test rows of
+        each fold; it needs `cv`. None: the negative log-loss or mean squared error.
+    n_jobs : int, default=None
+        How many folds are fitted at the same time. None: one, unless within a
+        ``joblib.parallel_config``.
+
+    Returns
+    -------
+    curve : CycleCurve
+        With ``n_cycles``, ``scores`` and ``estimator``.
+
+    Raises
+    ------
+    ValueError
+        If neither the estimator nor `cv` leaves rows out, or if a parameter does not fit.
+
+    See Also
+    --------
+    sklearn.model_selection.validation_curve : Scores for the values of any parameter.
+
+    Notes
+    -----
+    The first m cycles of a run of M are a run of m cycles with the part of the budget that they
+    took, not one of m longer cycles with the whole budget.
+
+    Without `cv`, each row is predicted by the chains that left it out, while the rows of a fold of
+    `cv` are predicted by all. So the two differ a little; and rules for `members` such as
+    "stacked" choose by the rows that are scored, so that a further cycle hardly ever lowers the
+    score. The first steps of a Pipeline have seen all rows: give `cv` if one of them looks at y.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from skensemble import SnapshotEnsembleRegressor
+    >>> from skensemble.model_selection import cycle_curve
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = SnapshotEnsembleRegressor(n_cycles=4, max_epochs=8, random_state=0)
+    >>> curve = cycle_curve(model, X, y)
+    >>> curve.n_cycles
+    array([1, 2, 3, 4])
+    >>> bool(curve.scores[-1] == curve.estimator.validation_score_)
+    True
+    >>> cycle_curve(model, X, y, cv=3, scoring="r2").scores.shape
+    (4, 3)
+    """
+    last = _last_step(estimator)
+    if not (scoring is None or isinstance(scoring, str) or callable(scoring)):
+        raise ValueError(f"Got scoring={scoring!r}, but expected the name of one scorer, or one.")
+    if cv is None:
+        if scoring is not None:
+            raise ValueError(
+                f"Got scoring={scoring!r} without cv, but expected cv=, such as cv=5: what a fit "
+                "says of its unseen rows is their log-loss or squared error."
+            )
+        return _of_one_fit(clone(estimator), X, y, groups)
+    if scoring is None and is_classifier(last) and not hasattr(last, "predict_proba"):
+        raise ValueError(
+            "Got scoring=None with voting='hard', but expected scoring=, such as 'accuracy': "
+            "votes have no log-loss."
+        )
+    scorer = _loss if scoring is None else check_scoring(estimator, scoring=scoring)
+    X, y, groups = indexable(X, y, groups)
+    splits = check_cv(cv, y, classifier=is_classifier(last)).split(X, y, groups)
+    curves = Parallel(n_jobs=n_jobs)(
+        delayed(_of_fold)(clone(estimator), X, y, groups, train, test, scorer)
+        for train, test in splits
+    )
+    scores = np.full((max(map(len, curves)), len(curves)), np.nan)
+    for fold, curve in enumerate(curves):
+        scores[: len(curve), fold] = curve
+    return CycleCurve(np.arange(1, len(scores) + 1), scores, None)
+
+
+def _last_step(estimator: Any) -> Any:
+    """The estimator of ours in an estimator or a pipeline."""
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    if not isinstance(last, BaseSnapshotEnsemble):
+        raise ValueError(
+            f"Got estimator={estimator!r}, but expected a SnapshotEnsembleClassifier, a "
+            "SnapshotEnsembleRegressor or a Pipeline that ends in one."
+        )
+    return last
+
+
+def _of_one_fit(estimator: Any, X: Any, y: Any, groups: Any) -> CycleCurve:
+    """What the fit of all rows says of those that it left out."""
+    last = _last_step(estimator)
+    is_single = last.n_chains == 1 or (last.n_chains == "auto" and last.module is not None)
+    if last.validation is None or (is_single and last.validation == "auto"):
+        raise ValueError(_NOTHING_LEFT_OUT)  # before the fit, which may be long
+    _fit(estimator, X, y, groups)
+    if not hasattr(last, "cycle_scores_"):  # so few rows that none was left out
+        raise ValueError(_NOTHING_LEFT_OUT)
+    return CycleCurve(np.arange(1, last.n_cycles_ + 1), last.cycle_scores_.copy(), estimator)
+
+
+def _of_fold(
+    estimator: Any, X: Any, y: Any, groups: Any, train: Any, test: Any, scorer: Any
+) -> list[float]:
+    """Fit on the rows of one fold, and score every stage on the others."""
+    own_groups = None if groups is None else _safe_indexing(groups, train)
+    _fit(estimator, _safe_indexing(X, train), _safe_indexing(y, train), own_groups)
+    X_test, y_test = _safe_indexing(X, test), _safe_indexing(y, test)
+    return [float(scorer(stage, X_test, y_test)) for stage in _stages(estimator, X_test)]
+
+
+def _fit(estimator: Any, X: Any, y: Any, groups: Any) -> None:
+    """Fit, with the groups for the step that leaves rows out."""
+    name = f"{estimator.steps[-1][0]}__groups" if isinstance(estimator, Pipeline) else "groups"
+    estimator.fit(X, y, **({} if groups is None else {name: groups}))
+
+
+class Stage:
+    """An ensemble as it was after some of its cycles, for the rows of one fold.
+
+    Scorers take it for an estimator.
+
+    Parameters
+    ----------
+    model : SnapshotEnsembleClassifier or SnapshotEnsembleRegressor
+        Fitted.
+    X : object
+        The rows.
+    predicted : ndarray
+        What the stage predicts for them.
+    probabilities : ndarray or None
+        Their class probabilities, where there are some.
+    """
+
+    def __init__(self, model: Any, X: Any, predicted: Any, probabilities: Any):
+        self.model, self.X = model, X
+        self._predicted, self._probabilities = predicted, probabilities
+
+    @property
+    def classes_(self) -> Any:
+        """Class labels of a classifier."""
+        return self.model.classes_
+
+    def predict(self, X: Any) -> Any:
+        """Labels or values of the rows that there are."""
+        self._check_rows(X)
+        return self._predicted
+
+    @available_if(lambda self: self._probabilities is not None)
+    def predict_proba(self, X: Any) -> Any:
+        """Class probabilities of the rows that there are."""
+        self._check_rows(X)
+        return self._probabilities
+
+    def _check_rows(self, X: Any) -> None:
+        if X is not self.X:
+            raise ValueError("Got other rows than those of the fold, but expected these in scoring")
+
+    def __sklearn_tags__(self) -> Any:
+        return get_tags(self.model)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+def _stages(estimator: Any, X: Any) -> Iterator[Stage]:
+    """All stages, from one pass of the rows through the members."""
+    last, seen = _last_step(estimator), X
+    if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        seen = estimator[:-1].transform(X)
+    if not hasattr(last, "staged_predict_proba"):
+        for predicted in last.staged_predict(seen):
+            yield Stage(last, X, predicted, None)
+        return
+    for probabilities in last.staged_predict_proba(seen):
+        yield Stage(last, X, last.classes_[probabilities.argmax(axis=1)], probabilities)
+
+
+def _loss(stage: Stage, X: Any, y: Any) -> float:
+    """Negative log-loss or mean squared error, as the score of unseen rows."""
+    if is_classifier(stage):
+        return -float(log_loss(y, stage.predict_proba(X), labels=stage.classes_))
+    return -float(mean_squared_error(y, stage.predict(X)))
+
+
+_NOTHING_LEFT_OUT = (
+    "Got cv=None and an estimator that leaves no rows out, but expected validation=, such as "
+    "validation='cross', or cv=, such as cv=5."
+)
