@@ -1,6 +1,12 @@
 """The order of the examples in the gallery: the first things first."""
 
-FIRST = ["quickstart.py", "learning_rate_and_error.py", "custom_module.py", "grid_search_cycles.py"]
+FIRST = [
+    "quickstart.py",
+    "learning_rate_and_error.py",
+    "custom_module.py",
+    "grid_search_cycles.py",
+    "cycle_curve.py",
+]
 
 
 def first_things_first(name):

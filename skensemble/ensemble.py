@@ -740,8 +740,9 @@ class BaseSnapshotEnsemble(NetParameters):
         draft = self._draft(keep_fitted=True)
         draft._check_parameters()
         data = draft._read(X, y, sample_weight, go_on=True, classes=None)
-        rows = _on_device(draft._rows_of(data), torch.empty(0), None, self.net_.device)
-        index = [np.arange(data.X.n_samples)] * self.n_chains_
+        n = data.X.n_samples
+        rows = _on_device(draft._rows_of(data), torch.empty(n), None, self.net_.device)
+        index = [np.arange(n)] * self.n_chains_
         unseen = draft._unseen_rows(self.net_, rows.X, index, data)
         for cycle in range(self.n_cycles_):
             unseen.add(self._states(cycle))

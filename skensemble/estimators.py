@@ -26,6 +26,11 @@ def _votes_softly(estimator: "SnapshotEnsembleClassifier") -> bool:
     raise AttributeError("Got voting='hard', but probabilities need voting='soft'.")
 
 
+def _at_most_one(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A weighted mean of ones is above 1 by rounding, which scikit-learn's log_loss refuses."""
+    return np.minimum(probabilities, 1, out=probabilities)
+
+
 class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     """Networks trained over several cycles, whose snapshots predict together.
 
@@ -46,10 +51,10 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         unscaled: floats as float32, integers as int64. An instance is copied at each fit, its
         parameters being the start of the first chain. None: the built-in network for tables
         (:class:`~skensemble.networks.TableNetwork`), whose columns are centred and scaled.
-    n_cycles : int, default=5
+    n_cycles : int, default=8
         Number of cycles, and so of snapshots of each chain, in one budget. More than there are
         steps are clipped with a warning.
-    cycle_mult : float, default=1.0
+    cycle_mult : float, default=1.5
         Each cycle is this many times as long as the one before (T_mult in [2]_).
     lr : float, default=0.008
         Highest learning rate, at which every cycle starts or which it passes.
@@ -168,7 +173,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     told apart by their number. With ``X_val`` given to `fit`, nothing else is left out.
 
     A row's unseen prediction is the mean over the chains that left it out: with "cross", that of
-    one chain. The ensemble averages over all chains, and mostly scores a little better than
+    one chain. The ensemble averages over all chains, and mostly scores better than
     ``validation_score_`` says. The weights of the cycles are chosen by the rows that are scored;
     they are few numbers, but with few rows the score is a little too good for that. Weights of
     rows and classes count in both.
@@ -230,8 +235,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         self,
         module: Any = None,
         *,
-        n_cycles: int = 5,
-        cycle_mult: float = 1.0,
+        n_cycles: int = 8,
+        cycle_mult: float = 1.5,
         lr: float = 0.008,
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
@@ -345,7 +350,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         p : ndarray of float64 of shape (n_samples, n_classes)
             Columns in the order of ``classes_``; rows sum to 1.
         """
-        return self._ensemble(X)
+        return _at_most_one(self._ensemble(X))
 
     @available_if(_votes_softly)
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
@@ -395,7 +400,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         ------
         p : ndarray of float64 of shape (n_samples, n_classes)
         """
-        yield from self._stages(X)
+        yield from _at_most_one(self._stages(X))
 
     def predict_members(self, X: Any) -> NDArray[np.float64]:
         """Class probabilities of every snapshot, whatever its weight.
@@ -519,10 +524,10 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         It sees X unscaled: floats as float32, integers as int64. An instance is copied at each
         fit, its parameters being the start of the first chain. None: the built-in network for
         tables (:class:`~skensemble.networks.TableNetwork`), whose columns are centred and scaled.
-    n_cycles : int, default=5
+    n_cycles : int, default=8
         Number of cycles, and so of snapshots of each chain, in one budget. More than there are
         steps are clipped with a warning.
-    cycle_mult : float, default=1.0
+    cycle_mult : float, default=1.5
         Each cycle is this many times as long as the one before (T_mult in [2]_).
     lr : float, default=0.008
         Highest learning rate, at which every cycle starts or which it passes.
@@ -634,7 +639,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     told apart by their number. With ``X_val`` given to `fit`, nothing else is left out.
 
     A row's unseen prediction is the mean over the chains that left it out: with "cross", that of
-    one chain. The ensemble averages over all chains, and mostly scores a little better than
+    one chain. The ensemble averages over all chains, and mostly scores better than
     ``validation_score_`` says. The weights of the cycles are chosen by the rows that are scored;
     they are few numbers, but with few rows the score is a little too good for that. Weights of
     rows count in both.
@@ -688,8 +693,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         self,
         module: Any = None,
         *,
-        n_cycles: int = 5,
-        cycle_mult: float = 1.0,
+        n_cycles: int = 8,
+        cycle_mult: float = 1.5,
         lr: float = 0.008,
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",

@@ -91,10 +91,11 @@ def cycle_curve(
     The first m cycles of a run of M are a run of m cycles with the part of the budget that they
     took, not one of m longer cycles with the whole budget.
 
-    Without `cv`, each row is predicted by the chains that left it out, while the rows of a fold of
-    `cv` are predicted by all. So the two differ a little; and rules for `members` such as
-    "stacked" choose by the rows that are scored, so that a further cycle hardly ever lowers the
-    score. The first steps of a Pipeline have seen all rows: give `cv` if one of them looks at y.
+    Without `cv`, a row is predicted by the chains alone that left it out, and by all with `cv`,
+    which have been trained on fewer rows: the two curves differ a little. Also without `cv`,
+    weights as of ``members="stacked"`` are chosen by the rows that are scored, so that a further
+    cycle hardly ever lowers the score. The first steps of a Pipeline have seen all rows then; give
+    `cv` if one of them looks at y. Class weights count in the scores without `cv` alone.
 
     Examples
     --------

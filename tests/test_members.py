@@ -1,10 +1,15 @@
 """Which members count, and their combination."""
 
+from itertools import combinations_with_replacement
+
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
+from scipy.special import softmax
+from sklearn.metrics import log_loss, mean_squared_error
 
-from skensemble.members import average, cycle_weights, majority
+from skensemble.members import Unseen, average, cycle_weights, greedy, majority, stacked
 
 
 @pytest.mark.parametrize(
@@ -38,3 +43,105 @@ def test_equal_sums_of_weights_tie_whatever_their_order():
     counted = majority(probabilities, weights)[0]
     assert counted[0, 0] == counted[0, 1]
     assert counted.argmax(dim=1).tolist() == [0]
+
+
+# ------------------------------------------------------------------- rules by unseen rows
+
+
+def unseen_rows(task, n_cycles, seed=0):
+    """Predictions of cycles that grow better and then overfit, with weights of rows."""
+    rng = np.random.default_rng(seed)
+    n, k = 300, 3
+    weight = rng.random(n)
+    noise = np.linspace(1.5, 1.0, n_cycles) * rng.uniform(0.8, 1.4, n_cycles)
+    if task == "classes":
+        y = rng.integers(0, k, n)
+        scores = np.eye(k)[y] * 1.5 + noise[:, None, None] * rng.standard_normal((n_cycles, n, k))
+        p = np.exp(scores)
+        return p / p.sum(axis=2, keepdims=True), y, weight
+    y = 1e4 + 1e2 * rng.standard_normal((n, 2))
+    return y + 60 * noise[:, None, None] * rng.standard_normal((n_cycles, n, 2)), y, weight
+
+
+def loss_of(predictions, y, weight):
+    def loss(a):
+        combined = np.tensordot(a, predictions, axes=1)
+        if y.ndim == 1:
+            return log_loss(y, combined / combined.sum(axis=1, keepdims=True), sample_weight=weight)
+        return mean_squared_error(y, combined, sample_weight=weight)
+
+    return loss
+
+
+@pytest.mark.parametrize("n_cycles", [2, 4, 8])
+@pytest.mark.parametrize("task", ["classes", "values"])
+def test_stacked_is_the_optimum_that_scipy_finds_by_another_way(task, n_cycles):
+    """Over the simplex as a softmax, by a quasi-Newton method."""
+    predictions, y, weight = unseen_rows(task, n_cycles)
+    loss = loss_of(predictions, y, weight)
+    scale = loss(np.full(n_cycles, 1 / n_cycles))
+    found = minimize(lambda z: loss(softmax(z)) / scale, np.zeros(n_cycles), tol=1e-12)
+    weights = stacked(predictions, y, weight)
+    assert (weights >= 0).all()
+    assert weights.sum() == pytest.approx(1)
+    np.testing.assert_allclose(weights, softmax(found.x), atol=2e-3)
+    assert loss(weights) == pytest.approx(found.fun * scale, rel=1e-4)
+    assert loss(weights) <= found.fun * scale * (1 + 1e-7)
+
+
+@pytest.mark.parametrize("task", ["classes", "values"])
+def test_stacked_finds_a_corner(task):
+    predictions, y, weight = unseen_rows(task, 3)
+    if task == "classes":
+        predictions[1] = 0.02 + 0.94 * np.eye(3)[y]
+    else:
+        predictions[1] = y + 1e-3
+    np.testing.assert_allclose(stacked(predictions, y, weight), [0, 1, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("n_cycles", [1, 2, 3, 4])
+@pytest.mark.parametrize("task", ["classes", "values"])
+def test_greedy_is_as_good_as_all_multisets(task, n_cycles):
+    """Exhaustively: no mean of up to six cycles with replacement is much better."""
+    predictions, y, weight = unseen_rows(task, n_cycles)
+    loss = loss_of(predictions, y, weight)
+    best = min(
+        loss(np.bincount(chosen, minlength=n_cycles) / size)
+        for size in range(1, 7)
+        for chosen in combinations_with_replacement(range(n_cycles), size)
+    )
+    weights = greedy(predictions, y, weight)
+    assert loss(weights) <= best * (1 + 1e-4)
+    assert loss(weights) >= loss(stacked(predictions, y, weight)) * (1 - 1e-6)
+
+
+def test_greedy_is_the_selection_of_caruana_step_by_step():
+    predictions, y, weight = unseen_rows("classes", 4)
+    loss = loss_of(predictions, y, weight)
+    chosen, path = [], []
+    for _ in range(100):
+        losses = [
+            loss(np.bincount([*chosen, m], minlength=4) / (len(chosen) + 1)) for m in range(4)
+        ]
+        chosen.append(int(np.argmin(losses)))
+        path.append((min(losses), np.bincount(chosen, minlength=4) / len(chosen)))
+    expected = min(path, key=lambda item: item[0])[1]
+    np.testing.assert_allclose(greedy(predictions, y, weight), expected)
+
+
+@pytest.mark.parametrize("rule", [stacked, greedy])
+def test_rules_heed_weights_of_rows(rule):
+    predictions, y, weight = unseen_rows("classes", 3)
+    counts = np.random.default_rng(1).integers(0, 3, len(y))
+    repeated = np.repeat(np.arange(len(y)), counts)
+    got = rule(predictions, y, counts.astype(float))
+    expected = rule(predictions[:, repeated], y[repeated], np.ones(len(repeated)))
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("task", ["classes", "values"])
+def test_scores_are_those_of_scikit_learn(task):
+    predictions, y, weight = unseen_rows(task, 3)
+    a = np.array([0.2, 0.5, 0.3])
+    score = Unseen(predictions, y, weight).score(a)
+    assert score == pytest.approx(-loss_of(predictions, y, weight)(a), rel=1e-9)
