@@ -52,6 +52,7 @@ class Network(nn.Sequential):
 ensemble = SnapshotEnsembleClassifier(
     Network,
     n_cycles=N_CYCLES,
+    cycle_mult=1.0,
     max_epochs=MAX_EPOCHS,
     batch_size=32,
     lr=0.01,

@@ -64,7 +64,7 @@ print(f"Training images: {images_train.shape}, {len(np.unique(y))} classes")
 # the first weights and the order of the batches; the split is the same. The ensemble of the last
 # three snapshots needs no other fit: it is what ``members=3`` predicts.
 
-PARAMETERS = {"max_epochs": 45, "batch_size": 64, "lr": 0.01}
+PARAMETERS = {"max_epochs": 45, "cycle_mult": 1.0, "batch_size": 64, "lr": 0.01}
 N_SEEDS = 3
 
 

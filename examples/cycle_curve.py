@@ -38,7 +38,7 @@ GRID = [1, 2, 3, 4, 6, 8]
 
 X, y = load_digits(return_X_y=True)
 model = SnapshotEnsembleClassifier(
-    n_cycles=N_CYCLES, max_epochs=N_CYCLES * EPOCHS_OF_A_CYCLE, random_state=0
+    n_cycles=N_CYCLES, cycle_mult=1.0, max_epochs=N_CYCLES * EPOCHS_OF_A_CYCLE, random_state=0
 )
 folds = StratifiedKFold(5, shuffle=True, random_state=0)
 

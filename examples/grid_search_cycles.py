@@ -4,9 +4,8 @@ Choose the number of cycles by grid search
 
 The budget, ``max_epochs``, is the same for every number of cycles, so a grid search over
 ``n_cycles`` compares like with like: it asks into how many cycles to divide the budget. The
-estimator stands at the end of a pipeline whose first
-step changes the number of columns, and that number is in the grid too: the network is built anew
-for the columns that reach it.
+estimator stands at the end of a pipeline whose first step changes the number of columns, and that
+number is in the grid too: the network is built anew for the columns that reach it.
 """
 
 # %%

@@ -75,6 +75,7 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.5, stratif
 ensemble = SnapshotEnsembleClassifier(
     Perceptron,
     n_cycles=N_CYCLES,
+    cycle_mult=1.0,
     max_epochs=MAX_EPOCHS,
     batch_size=BATCH_SIZE,
     lr=LR,

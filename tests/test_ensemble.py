@@ -14,6 +14,7 @@ import torch
 from conftest import Mlp, Normalised
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.model_selection import cross_val_score
 from skorch.callbacks import Callback
@@ -319,9 +320,9 @@ def test_partial_fit_goes_on_after_unpickling(digits):
 def test_fit_then_partial_fit_is_one_run_of_equal_cycles(digits):
     """With rates that are the same in both, the generators and the optimizer go on."""
     X, y = digits
-    model = SnapshotEnsembleClassifier(Mlp, n_cycles=2, max_epochs=4, random_state=0)
-    one = model.fit(X, y).partial_fit(X, y)
-    two = SnapshotEnsembleClassifier(Mlp, n_cycles=3, max_epochs=6, random_state=0).fit(X, y)
+    model = SnapshotEnsembleClassifier(Mlp, cycle_mult=1, random_state=0)
+    one = clone(model).set_params(n_cycles=2, max_epochs=4).fit(X, y).partial_fit(X, y)
+    two = clone(model).set_params(n_cycles=3, max_epochs=6).fit(X, y)
     assert states_equal(one.snapshots_, two.snapshots_)
 
 
@@ -338,6 +339,7 @@ def test_the_schedule_goes_on_where_the_run_goes_on(digits, schedule):
     model = SnapshotEnsembleClassifier(
         Mlp,
         n_cycles=2,
+        cycle_mult=1.0,
         max_epochs=4,
         batch_size=100,
         schedule=schedule,
@@ -587,7 +589,7 @@ def test_predict_writes_nothing(iris):
 
 
 def test_a_generator_object_is_drawn_from(iris):
-    model = SnapshotEnsembleClassifier(Mlp, max_epochs=1, random_state=np.random.RandomState(0))
+    model = SnapshotEnsembleClassifier(Mlp, max_epochs=2, random_state=np.random.RandomState(0))
     one, two = model.fit(*iris).snapshots_, model.fit(*iris).snapshots_
     assert not states_equal(one, two)
 
@@ -660,7 +662,7 @@ def test_weights_of_one_change_no_bit(iris, rows):
     """Rule 3."""
     X, y = iris
     order = np.random.default_rng(0).permutation(150)[:rows]
-    model = SnapshotEnsembleClassifier(max_epochs=5, random_state=0)
+    model = SnapshotEnsembleClassifier(max_epochs=5, n_cycles=5, random_state=0)
     plain = model.fit(X[order], y[order]).predict_proba(X)
     for value in (1.0, 3.0, 1 / 49):  # AdaBoost's sum to 1
         weighted = model.fit(X[order], y[order], sample_weight=np.full(rows, value))
@@ -738,7 +740,7 @@ def test_a_small_fit_leaves_the_number_of_threads_as_it_was(iris):
             seen.append(torch.get_num_threads())
 
     try:
-        SnapshotEnsembleClassifier(max_epochs=1, callbacks=[Watch()]).fit(*iris)
+        SnapshotEnsembleClassifier(max_epochs=1, n_cycles=4, callbacks=[Watch()]).fit(*iris)
         assert (seen, torch.get_num_threads()) == ([1], 2)
     finally:
         torch.set_num_threads(before)

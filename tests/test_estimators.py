@@ -59,7 +59,7 @@ def test_keywords_of_any_name_are_kept(iris):
             super().__init__(n_inputs, n_outputs)
             self.lambda_ = lambda_
 
-    model = clone(SnapshotEnsembleClassifier(Damped, module__lambda_=7.0, max_epochs=1))
+    model = clone(SnapshotEnsembleClassifier(Damped, module__lambda_=7.0, max_epochs=2))
     assert model.get_params()["module__lambda_"] == 7.0
     assert model.fit(*iris).net_.module_.lambda_ == 7.0
     model.module__lambda_ = 3.0
@@ -210,7 +210,7 @@ def test_wrong_targets_of_regression_are_refused(diabetes):
 
 def test_unseen_shapes_are_refused_at_predict(iris):
     X, y = iris
-    model = SnapshotEnsembleClassifier(max_epochs=1, n_chains=1).fit(X, y)
+    model = SnapshotEnsembleClassifier(max_epochs=2, n_chains=1).fit(X, y)
     with pytest.raises(ValueError, match="X has 3 features"):
         model.predict(X[:, :3])
 
@@ -334,7 +334,7 @@ def test_one_output_is_a_vector(diabetes, module):
     model = SnapshotEnsembleRegressor(module, max_epochs=30, random_state=0, lr=0.05)
     assert model.fit(X, y).predict(X).shape == (442,)
     assert model.predict(X).dtype == np.float64
-    assert model.predict_members(X).shape == (5 * model.n_chains_, 442)
+    assert model.predict_members(X).shape == (8 * model.n_chains_, 442)
     assert model.score(X, y) > 0.3  # a broadcast loss predicts the mean: 0
     np.testing.assert_array_equal(
         clone(model).fit(X, y.reshape(-1, 1)).predict(X), model.predict(X)
@@ -346,7 +346,7 @@ def test_several_outputs(diabetes):
     Y = np.stack([y, -10 * y + 3, np.full_like(y, 7.0)], axis=1)
     model = SnapshotEnsembleRegressor(max_epochs=20, random_state=0).fit(X, Y)
     assert model.predict(X).shape == Y.shape
-    assert model.predict_members(X).shape == (5 * model.n_chains_, *Y.shape)
+    assert model.predict_members(X).shape == (8 * model.n_chains_, *Y.shape)
     assert r2_score(Y[:, :2], model.predict(X)[:, :2]) > 0.5
     np.testing.assert_allclose(model.predict(X)[:, 2], 7, atol=0.5)
 
@@ -445,7 +445,7 @@ def test_weights_need_a_criterion_of_single_rows(iris):
         def forward(self, y_pred, y_true):
             return nn.functional.cross_entropy(y_pred, y_true)
 
-    model = SnapshotEnsembleClassifier(Mlp, criterion=Own, max_epochs=1)
+    model = SnapshotEnsembleClassifier(Mlp, criterion=Own, max_epochs=2)
     assert model.fit(*iris).score(*iris) > 0
     with pytest.raises(ValueError, match="Got weights with criterion=Own"):
         model.fit(*iris, sample_weight=np.arange(150))

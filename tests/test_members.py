@@ -131,7 +131,7 @@ def test_greedy_is_the_selection_of_caruana_step_by_step():
 
 @pytest.mark.parametrize("rule", [stacked, greedy])
 def test_rules_heed_weights_of_rows(rule):
-    predictions, y, weight = unseen_rows("classes", 3)
+    predictions, y, _ = unseen_rows("classes", 3)
     counts = np.random.default_rng(1).integers(0, 3, len(y))
     repeated = np.repeat(np.arange(len(y)), counts)
     got = rule(predictions, y, counts.astype(float))

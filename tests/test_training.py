@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Mlp, Normalised
+from sklearn.base import clone
 from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import (
     Callback,
@@ -226,10 +227,11 @@ def test_early_stopping_at_the_end_of_a_cycle_adds_no_second_snapshot(digits):
                 raise KeyboardInterrupt
 
     model = SnapshotEnsembleClassifier(
-        Mlp, n_cycles=4, max_epochs=8, callbacks=[StopAt()], random_state=0
-    ).fit(*digits)
+        Mlp, n_cycles=4, cycle_mult=1, max_epochs=8, callbacks=[StopAt()], random_state=0
+    )
+    model.fit(*digits)
     assert (model.n_iter_, model.n_cycles_) == (4, 2)
-    full = SnapshotEnsembleClassifier(Mlp, n_cycles=4, max_epochs=8, random_state=0).fit(*digits)
+    full = clone(model).set_params(callbacks=None).fit(*digits)
     assert same(model.snapshots_, full.snapshots_[:2])
 
 
@@ -501,7 +503,9 @@ def test_ctrl_c_that_a_callback_swallows_is_raised_at_the_next_step(digits):
             with contextlib.suppress(KeyboardInterrupt):
                 super().on_batch_end(*args, **kwargs)
 
-    model = SnapshotEnsembleClassifier(Mlp, max_epochs=4, callbacks=[Swallowing(2)])
+    model = SnapshotEnsembleClassifier(
+        Mlp, n_cycles=2, cycle_mult=1, max_epochs=4, callbacks=[Swallowing(2)]
+    )
     with pytest.raises(KeyboardInterrupt):
         model.fit(*digits)
 
@@ -512,9 +516,9 @@ def test_ctrl_c_after_the_last_cycle_loses_nothing(digits):
             os.kill(os.getpid(), signal.SIGINT)
 
     model = SnapshotEnsembleClassifier(Mlp, max_epochs=2, callbacks=[AtTheEnd()])
-    with pytest.warns(RuntimeWarning, match="keeps the 5 of 5 cycles"):
+    with pytest.warns(RuntimeWarning, match="keeps the 8 of 8 cycles"):
         model.fit(*digits)
-    assert model.n_cycles_ == 5
+    assert model.n_cycles_ == 8
 
 
 def test_ctrl_c_while_results_are_put_away_is_told(digits, monkeypatch):
@@ -527,7 +531,7 @@ def test_ctrl_c_while_results_are_put_away_is_told(digits, monkeypatch):
     snapshots = ensemble.Snapshots
     monkeypatch.setattr(ensemble, "Snapshots", interrupted)
     model = SnapshotEnsembleClassifier(Mlp, max_epochs=2)
-    with pytest.warns(RuntimeWarning, match="keeps the 5 of 5 cycles"):
+    with pytest.warns(RuntimeWarning, match="keeps the 8 of 8 cycles"):
         model.fit(*digits)
 
 
@@ -557,7 +561,7 @@ class Explode(Callback):
 
 def test_a_diverged_cycle_never_becomes_a_member(digits):
     """Promise 7."""
-    base = {"n_cycles": 4, "max_epochs": 8, "random_state": 0}
+    base = {"n_cycles": 4, "cycle_mult": 1, "max_epochs": 8, "random_state": 0}
     model = SnapshotEnsembleClassifier(Mlp, callbacks=[Explode(4)], **base)
     with pytest.warns(RuntimeWarning, match="diverged in 3 of 4 cycles"):
         model.fit(*digits)
@@ -674,7 +678,13 @@ def test_restarts(digits, restart):
 
     steps = []
     model = SnapshotEnsembleClassifier(
-        Mlp, n_cycles=2, max_epochs=2, restart=restart, callbacks=[Watch(steps)], random_state=0
+        Mlp,
+        n_cycles=2,
+        cycle_mult=1,
+        max_epochs=2,
+        restart=restart,
+        callbacks=[Watch(steps)],
+        random_state=0,
     ).fit(X, y)
     n = len(steps) // 2
     assert steps[n] == (n + 1 if restart == "warm" else 1)
@@ -711,6 +721,7 @@ def test_each_parameter_group_keeps_its_own_rate(digits):
     SnapshotEnsembleClassifier(
         Mlp,
         n_cycles=2,
+        cycle_mult=1,
         max_epochs=2,
         lr=0.1,
         optimizer=torch.optim.SGD,
