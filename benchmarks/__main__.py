@@ -1,10 +1,10 @@
-"""``python -m benchmarks fit|predict|latency|memory|scaling|outoffold``."""
+"""``python -m benchmarks fit|predict|latency|memory|scaling|chains|outoffold``."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from . import fit, latency, memory, predict, scaling
+from . import chains, fit, latency, memory, predict, scaling
 from .timing import machine, save, table
 
 COMMANDS = {
@@ -13,6 +13,7 @@ COMMANDS = {
     "latency": latency.run,
     "memory": memory.run,
     "scaling": scaling.run,
+    "chains": chains.run,
 }
 
 
