@@ -16,6 +16,7 @@ argument.
 # Eight cycles of three epochs on the handwritten digits. The first m cycles of this run are the run
 # of m cycles with m times three epochs, which is what the grid below is made of. (A grid over
 # ``n_cycles`` alone asks another question: into how many cycles to divide one and the same budget.)
+# Early stopping is off, to see the curve to its end.
 
 import sys
 import time
@@ -38,7 +39,11 @@ GRID = [1, 2, 3, 4, 6, 8]
 
 X, y = load_digits(return_X_y=True)
 model = SnapshotEnsembleClassifier(
-    n_cycles=N_CYCLES, cycle_mult=1.0, max_epochs=N_CYCLES * EPOCHS_OF_A_CYCLE, random_state=0
+    n_cycles=N_CYCLES,
+    cycle_mult=1.0,
+    max_epochs=N_CYCLES * EPOCHS_OF_A_CYCLE,
+    early_stopping=False,
+    random_state=0,
 )
 folds = StratifiedKFold(5, shuffle=True, random_state=0)
 

@@ -55,9 +55,7 @@ for seed in range(N_SPLITS):
     )
     budget = {"max_epochs": MAX_EPOCHS, "random_state": seed}
     network = SnapshotEnsembleClassifier(n_cycles=1, n_chains=1, **budget)
-    ensemble = SnapshotEnsembleClassifier(
-        n_cycles=N_CYCLES, cycle_mult=1.0, n_chains=1, **budget
-    )
+    ensemble = SnapshotEnsembleClassifier(n_cycles=N_CYCLES, cycle_mult=1.0, n_chains=1, **budget)
     default = SnapshotEnsembleClassifier(**budget)
     for model in (network, ensemble, default):
         start = time.perf_counter()

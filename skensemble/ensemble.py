@@ -642,14 +642,11 @@ class BaseSnapshotEnsemble(NetParameters):
         if ready.unseen is not None:
             for cycle in range(first_cycle):
                 ready.unseen.add(self._states(cycle))
-            if self._stops_early():
+            if self.early_stopping:  # "auto" too: it pays (see benchmarks/README.md)
                 ready.unseen.n_planned = first_cycle + n_cycles
                 ready.unseen.patience = int(self.n_iter_no_change)
             on_cycle = ready.unseen.add
         return Run(plan, steps_per_epoch, lanes, interrupts, on_cycle)
-
-    def _stops_early(self) -> bool:
-        return self.early_stopping is True
 
     def _states(self, cycle: int) -> list[State]:
         """All chains at the end of a cycle."""

@@ -180,7 +180,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
 
     Cycles are compared by log-loss, whatever the `criterion` is.
 
-    With ``early_stopping="auto"`` a run goes through its whole budget at present.
+    With ``early_stopping="auto"`` a run ends early wherever there are unseen rows. A gain is a loss
+    that is lower than the least before by more than a thousandth of it.
 
     Chains of a module that ``torch.func.vmap`` takes train as one batched module. Those of others
     (such as one with a ``nn.GRU``), of a `net` with a training step of its own, or with callbacks
@@ -210,15 +211,15 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     >>> from skensemble import SnapshotEnsembleClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
-    >>> model = SnapshotEnsembleClassifier(n_cycles=4, random_state=0).fit(X_train, y_train)
+    >>> model = SnapshotEnsembleClassifier(n_cycles=3, random_state=0).fit(X_train, y_train)
     >>> model.n_chains_, len(model.snapshots_)
-    (7, 28)
+    (7, 21)
     >>> model.predict_proba(X_test).shape
     (38, 3)
     >>> bool(model.score(X_test, y_test) > 0.9)
     True
     >>> model.cycle_scores_.shape, bool(model.validation_score_ > -0.3)
-    ((4,), True)
+    ((3,), True)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -647,7 +648,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     Cycles are compared by the squared error of what `predict` returns, whatever the `criterion`
     is; where that is on another scale than y, say ``members="all"``.
 
-    With ``early_stopping="auto"`` a run goes through its whole budget at present.
+    With ``early_stopping="auto"`` a run ends early wherever there are unseen rows. A gain is a loss
+    that is lower than the least before by more than a thousandth of it.
 
     Chains of a module that ``torch.func.vmap`` takes train as one batched module. Those of others
     (such as one with a ``nn.GRU``), of a `net` with a training step of its own, or with callbacks

@@ -27,7 +27,7 @@ class CycleCurve(NamedTuple):
         1, 2, … M.
     scores : ndarray of float64 of shape (M,) or (M, n_splits)
         Score of the ensemble after so many cycles, the higher the better; with `cv` a column for
-        each fold. NaN where the fit of a fold ended earlier.
+        each fold. A fold whose fit ended earlier than others keeps its last score.
     estimator : estimator or None
         The fitted clone; None with `cv`, whose fits are not kept.
     """
@@ -89,13 +89,14 @@ def cycle_curve(
     Notes
     -----
     The first m cycles of a run of M are a run of m cycles with the part of the budget that they
-    took, not one of m longer cycles with the whole budget.
+    took, not one of m longer cycles with the whole budget. With early stopping, M may be less than
+    the `n_cycles` of the estimator; for the whole curve set ``early_stopping=False``.
 
-    Without `cv`, a row is predicted by the chains alone that left it out, and by all with `cv`,
-    which have been trained on fewer rows: the two curves differ a little. Also without `cv`,
-    weights as of ``members="stacked"`` are chosen by the rows that are scored, so that a further
-    cycle hardly ever lowers the score. The first steps of a Pipeline have seen all rows then; give
-    `cv` if one of them looks at y. Class weights count in the scores without `cv` alone.
+    The two curves differ a little. Without `cv` a row is predicted by the chains that left it out;
+    with `cv` by all chains, which were trained on fewer rows. Without `cv` the weights of
+    ``members="stacked"`` are chosen by the rows that are scored, so that a further cycle hardly
+    ever lowers the score, and class weights count in it. Without `cv` the first steps of a
+    Pipeline have seen all rows: give `cv` if one of them looks at y.
 
     Examples
     --------
@@ -103,7 +104,9 @@ def cycle_curve(
     >>> from skensemble import SnapshotEnsembleRegressor
     >>> from skensemble.model_selection import cycle_curve
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> model = SnapshotEnsembleRegressor(n_cycles=4, max_epochs=8, random_state=0)
+    >>> model = SnapshotEnsembleRegressor(
+    ...     n_cycles=4, max_epochs=8, early_stopping=False, random_state=0
+    ... )
     >>> curve = cycle_curve(model, X, y)
     >>> curve.n_cycles
     array([1, 2, 3, 4])
@@ -134,10 +137,10 @@ def cycle_curve(
         delayed(_of_fold)(clone(estimator), X, y, groups, train, test, scorer)
         for train, test in splits
     )
-    scores = np.full((max(map(len, curves)), len(curves)), np.nan)
-    for fold, curve in enumerate(curves):
-        scores[: len(curve), fold] = curve
-    return CycleCurve(np.arange(1, len(scores) + 1), scores, None)
+    n_cycles = max(map(len, curves))
+    # Where a fit ended early, more cycles to go through would have given the same ensemble.
+    columns = [curve + curve[-1:] * (n_cycles - len(curve)) for curve in curves]
+    return CycleCurve(np.arange(1, n_cycles + 1), np.array(columns).T, None)
 
 
 def _last_step(estimator: Any) -> Any:

@@ -17,6 +17,9 @@ from .runs import Enough
 from .snapshots import Snapshots, State
 from .training import SnapshotNet
 
+#: A cycle is a gain where it lowers the loss by more than this part of it.
+_GAIN = 1e-3
+
 
 class UnseenRows:
     """Predictions of every cycle for rows that were left out, each by chains that left it out.
@@ -39,8 +42,6 @@ class UnseenRows:
         Cycles that there are to be at the end.
     patience : int or None, default=None
         So many cycles without gain are enough; None: none are.
-    tol : float, default=0.0
-        What counts as a gain, relative to the best loss so far.
 
     Attributes
     ----------
@@ -66,10 +67,9 @@ class UnseenRows:
         *,
         n_planned: int = 0,
         patience: int | None = None,
-        tol: float = 0.0,
     ):
         self.net, self.X, self.left_out, self.values_of = net, X, left_out, values_of
-        self.members, self.n_planned, self.patience, self.tol = members, n_planned, patience, tol
+        self.members, self.n_planned, self.patience = members, n_planned, patience
         times = np.zeros(len(y))
         for rows in left_out:
             times[rows] += 1
@@ -114,7 +114,7 @@ class UnseenRows:
             return False
         best, since = -self.scores[0], 0
         for score in self.scores[1:]:
-            if -score < best * (1 - self.tol):
+            if -score < best * (1 - _GAIN):
                 best, since = -score, 0
             else:
                 since += 1
