@@ -38,11 +38,11 @@ class Unseen(NamedTuple):
 
     def score(self, weights: NDArray[np.float64]) -> float:
         """Negative log-loss or mean squared error of the weighted mean: higher is better."""
-        combined = np.tensordot(weights, self.predictions, axes=1)
         if self.y.ndim == 1:
-            chosen = np.take_along_axis(combined, self.y[:, None], axis=1)[:, 0]
-            losses = -np.log(chosen.clip(_EPS))
+            true = _of_true_class(self.predictions, self.y)
+            losses = -np.log((weights @ true).clip(_EPS))
         else:
+            combined = np.tensordot(weights, self.predictions, axes=1)
             losses = ((combined - self.y) ** 2).mean(axis=1)
         return -float(np.average(losses, weights=self.sample_weight))
 
@@ -146,13 +146,21 @@ def _log_loss(
     predictions: NDArray[np.float64], y: NDArray[Any], share: NDArray[np.float64]
 ) -> Loss:
     """Log-loss of class probabilities."""
-    true = np.ascontiguousarray(predictions[:, np.arange(len(y)), y])
+    true = _of_true_class(predictions, y)
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         p = (weights @ true).clip(_EPS)
         return -float(share @ np.log(p)), -(true @ (share / p))
 
     return loss
+
+
+def _of_true_class(predictions: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+    """Probabilities of the true classes, (M, n)."""
+    if predictions.shape[2] == 1:
+        return predictions[:, :, 0]
+    true = predictions[:, np.arange(len(y)), y]
+    return np.ascontiguousarray(true, dtype=np.float64)
 
 
 def _squared_error(

@@ -80,6 +80,7 @@ class UnseenRows:
         weight = np.ones(len(y)) if sample_weight is None else sample_weight
         self._weight = weight[~self.is_seen]
         self.predictions: list[NDArray[Any]] = []
+        self._told: list[NDArray[Any]] = []
         self.weights: list[NDArray[np.float64]] = []
         self.scores: list[float] = []
 
@@ -91,7 +92,9 @@ class UnseenRows:
         Enough
             If the last cycles brought no gain, and there are more to come.
         """
-        self.predictions.append(self._predicted(Snapshots(states)))
+        values = self._predicted(Snapshots(states))
+        self.predictions.append(values)
+        self._told.append(self._compact(values[~self.is_seen] if self.is_seen.any() else values))
         unseen = self.unseen()
         weights = cycle_weights(self.members, len(self.predictions), unseen)
         self.weights.append(weights)
@@ -101,13 +104,25 @@ class UnseenRows:
 
     def unseen(self) -> Unseen:
         """What the rule for members is given."""
-        predictions = np.stack([part[~self.is_seen] for part in self.predictions])
-        return Unseen(predictions, self._y, self._weight)
+        y = np.zeros_like(self._y) if self._is_compact() else self._y
+        return Unseen(np.stack(self._told), y, self._weight)
+
+    def _is_compact(self) -> bool:
+        """Whether a rule needs the probability of the true class alone, as the log-loss does."""
+        return self._y.ndim == 1 and not callable(self.members)
+
+    def _compact(self, values: NDArray[Any]) -> NDArray[Any]:
+        if not self._is_compact():
+            return values
+        return np.take_along_axis(values, self._y[:, None], axis=1).astype(np.float64)
 
     def combined(self) -> NDArray[np.float64]:
         """The weighted mean of all cycles for every row, of shape (n_samples, k)."""
-        parts = zip(self.weights[-1], self.predictions, strict=True)
-        return np.sum([weight * part for weight, part in parts], axis=0, dtype=np.float64)
+        total = np.zeros(self.predictions[0].shape)
+        for weight, part in zip(self.weights[-1], self.predictions, strict=True):
+            if weight:
+                total += weight * part
+        return total
 
     def _is_enough(self) -> bool:
         if self.patience is None:

@@ -10,7 +10,7 @@ import torch
 from conftest import Flat, Mlp, Normalised
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import r2_score
+from sklearn.metrics import log_loss, r2_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
@@ -449,3 +449,15 @@ def test_weights_need_a_criterion_of_single_rows(iris):
     assert model.fit(*iris).score(*iris) > 0
     with pytest.raises(ValueError, match="Got weights with criterion=Own"):
         model.fit(*iris, sample_weight=np.arange(150))
+
+
+def test_probabilities_are_at_most_one(iris):
+    """A mean by weights of sum 1 + 1e-16 was above 1, which scikit-learn's log_loss refuses."""
+    X, y = iris
+    model = SnapshotEnsembleClassifier(Mlp, max_epochs=2, random_state=0).fit(X, y)
+    model.member_weights_ = model.member_weights_ * (1 + 1e-15)
+    sure = X * 1e6
+    assert model.predict_members(sure).max() == 1
+    assert model.predict_proba(sure).max() == 1
+    assert np.isfinite(log_loss(y, model.predict_proba(sure)))
+    assert max(stage.max() for stage in model.staged_predict_proba(sure)) <= 1
