@@ -460,6 +460,9 @@ class BaseSnapshotEnsemble(NetParameters):
             X = self._rows_of(judged)
             looked_at = _on_device(X, self._target_tensor(judged.y, output), None, device)
             index = [np.arange(len(X))] * self.n_chains_
+        weighs = judged.loss_weight is None or judged.loss_weight[np.concatenate(index)].any()
+        if not weighs:
+            return Prepared(nets, rows, None, [None] * self.n_chains_)
         unseen = self._unseen_rows(nets[0], looked_at.X, index, judged)
         valid: list[Any] = [None] * self.n_chains_
         if nets[0].looks_at_unseen():
@@ -482,8 +485,17 @@ class BaseSnapshotEnsemble(NetParameters):
             self._truth(judged.y),
             judged.loss_weight,
             self._member_values,
-            self.members,
+            self._rule(),
         )
+
+    def _rule(self) -> Any:
+        """How cycles are weighted: "auto" looks at unseen rows where the loss there is known."""
+        is_known = self.members != "auto" or self._is_loss_known()
+        return self.members if is_known else "all"
+
+    def _is_loss_known(self) -> bool:
+        """Whether members' values can be compared with the targets: what a log-loss does."""
+        return True
 
     def _new_nets(
         self, example: Any, n_samples: int, generators: list[Generators], leaves_out: bool
@@ -642,7 +654,8 @@ class BaseSnapshotEnsemble(NetParameters):
         if ready.unseen is not None:
             for cycle in range(first_cycle):
                 ready.unseen.add(self._states(cycle))
-            if self.early_stopping:  # "auto" too: it pays (see benchmarks/README.md)
+            # "auto" stops too: it pays (see benchmarks/README.md)
+            if self.early_stopping is True or (self.early_stopping and self._is_loss_known()):
                 ready.unseen.n_planned = first_cycle + n_cycles
                 ready.unseen.patience = int(self.n_iter_no_change)
             on_cycle = ready.unseen.add

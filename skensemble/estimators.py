@@ -833,10 +833,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     def _learn_target_scale(self, y: NDArray[Any], sample_weight: Any) -> None:
         """Mean 0 and variance 1, where the loss scales with y; other losses see y as it is."""
         self._y_center_, self._y_scale_ = np.zeros(y.shape[1]), np.ones(y.shape[1])
-        criterion = getattr(self.criterion, "func", self.criterion)  # of a functools.partial
-        if isinstance(criterion, nn.Module):
-            criterion = type(criterion)
-        if criterion not in (None, nn.MSELoss, nn.L1Loss):
+        if self._criterion_class() not in (None, nn.MSELoss, nn.L1Loss):
             return
         largest = np.abs(y).max(axis=0)
         unit = np.where(largest > 0, largest, 1.0)  # against overflow of squares
@@ -846,6 +843,15 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         varies = np.sqrt(variance) > 10 * np.finfo(np.float64).eps
         self._y_center_ = center * unit
         self._y_scale_ = np.where(varies, np.sqrt(variance) * unit, 1.0)
+
+    def _criterion_class(self) -> Any:
+        criterion = getattr(self.criterion, "func", self.criterion)  # of a functools.partial
+        return type(criterion) if isinstance(criterion, nn.Module) else criterion
+
+    def _is_loss_known(self) -> bool:
+        """Outputs of another criterion may be anything, such as logarithms of rates."""
+        differences = (None, nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
+        return self._criterion_class() in differences
 
     def _default_criterion(self) -> type[nn.Module]:
         return nn.MSELoss

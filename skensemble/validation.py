@@ -141,10 +141,14 @@ def _hashed(X: Any, salt: Any) -> Hashes:
 
 
 def _values(X: NDArray[Any], columns: Hashes) -> Hashes:
-    """A hash of each value in its column; 0 where the value is 0."""
-    values = np.array(X, dtype=np.float64)
+    """A hash of each value in its column; 0 where the value is 0.
+
+    Of the value in single precision, so that both precisions of a table have the same folds.
+    """
+    with np.errstate(over="ignore"):
+        values = np.array(X, dtype=np.float32)
     values[np.isnan(values)] = np.nan
-    hashes = _mix(values.view(np.uint64) ^ columns)
+    hashes = _mix(values.view(np.uint32) ^ columns)
     hashes[values == 0] = 0
     return hashes
 

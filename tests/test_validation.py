@@ -460,3 +460,28 @@ def test_callbacks_of_skorch_find_unseen_rows(digits, tmp_path):
     assert "valid_loss" not in quiet.history_[-1]
     with pytest.raises(ValueError, match="validation="):
         SnapshotEnsembleClassifier(Mlp, callbacks=[EarlyStopping()], **QUICK).fit(X, y)
+
+
+def test_values_of_another_criterion_are_not_compared_with_the_targets(diabetes):
+    """Logarithms of rates are no predictions of counts."""
+    X, y = diabetes
+    model = SnapshotEnsembleRegressor(n_chains=2, criterion=nn.PoissonNLLLoss, **QUICK)
+    model.fit(X, y / 100)
+    np.testing.assert_allclose(model.member_weights_, np.full(4, 1 / 4))
+
+
+def test_unseen_rows_that_weigh_nothing_say_nothing(digits):
+    X, y = digits
+    rows = folds("cross", 1, ArrayInput(X), None, None, 0).left_out[0]
+    weight = np.ones(len(y))
+    weight[rows] = 0
+    model = SnapshotEnsembleClassifier(Mlp, validation="cross", **QUICK)
+    model.fit(X, y, sample_weight=weight)
+    assert not hasattr(model, "validation_score_")
+
+
+def test_both_precisions_have_the_same_folds(digits):
+    X = np.random.default_rng(0).random((500, 3))
+    one = row_hashes(ArrayInput(X), 0)
+    np.testing.assert_array_equal(one, row_hashes(ArrayInput(X.astype(np.float32)), 0))
+    assert len(np.unique(one)) == 500
