@@ -566,7 +566,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         round after round, the cycle that lowers it most ([6]_, section 2.1). A callable gets
         ``predictions`` of shape (n_cycles, n_unseen, n_outputs), ``y`` (values) and
         ``sample_weight``, and returns a weight for each cycle. Cycles of weight 0 cost nothing at
-        prediction. "auto": "stacked" where there are unseen rows, else "all".
+        prediction. "auto": "stacked" where there are unseen rows and the criterion is None or one
+        of torch's losses of differences, else "all".
     validation : {"auto", "cross"}, float, splitter or None, default="auto"
         Rows that a chain is not trained on. "cross": each chain leaves out a fold of its own; a
         single chain leaves out one of five. A float: this fraction of the rows, the same for all
@@ -646,7 +647,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     rows count in both.
 
     Cycles are compared by the squared error of what `predict` returns, whatever the `criterion`
-    is; where that is on another scale than y, say ``members="all"``.
+    is. With one of torch's that is no loss of differences, such as ``PoissonNLLLoss``, that may be
+    on another scale than y; "auto" is then "all" for `members` and False for `early_stopping`.
 
     With ``early_stopping="auto"`` a run ends early wherever there are unseen rows. A gain is a loss
     that is lower than the least before by more than a thousandth of it.
