@@ -64,7 +64,8 @@ class TensorRows(SkorchDataset):
     def part(self, index: torch.Tensor) -> "TensorRows":
         """Some of the rows."""
         index = index.to(self.y.device)
-        return TensorRows(self.X[index], self.y[index])
+        rows = self.X.part(index) if hasattr(self.X, "part") else self.X[index]
+        return TensorRows(rows, self.y[index])
 
     def __getitem__(self, index: Any) -> tuple[Any, ...]:
         return self.X[index], self.y[index]
@@ -335,6 +336,12 @@ def data_loader(
         options["batch_sampler"] = EvenBatches(draw, batch_size, generator)
         return DataLoader(dataset, **options)
     if draw.rows is not None:
+        if not {"sampler", "batch_sampler"}.isdisjoint(options):
+            raise ValueError(
+                "Got a sampler by iterator_train__* and rows that are left out, but expected one "
+                "of them: a sampler may draw those rows. Set validation=None, or give X_val and "
+                "y_val."
+            )
         dataset = Subset(dataset, draw.rows.tolist())
     if "batch_sampler" not in options:
         options = {"batch_size": batch_size, **options}

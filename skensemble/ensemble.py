@@ -98,6 +98,7 @@ class BaseSnapshotEnsemble(NetParameters):
     _stage_weights_: NDArray[np.float64]
     _generators_: list[dict[str, Any]]
     _seed_: int
+    _left_out_by_: tuple[str, Any]
     _row_shape_: Any
     _scaler_: TableScaler | None
     _dtype_: torch.dtype
@@ -120,6 +121,7 @@ class BaseSnapshotEnsemble(NetParameters):
             "_stage_weights_",
             "_generators_",
             "_seed_",
+            "_left_out_by_",
             "_row_shape_",
             "_scaler_",
             "_dtype_",
@@ -325,6 +327,7 @@ class BaseSnapshotEnsemble(NetParameters):
             how = "cross" if self.n_chains_ > 1 else None
         if held is not None:
             how = None
+        how = self._as_before(how, held is not None, groups is not None, go_on=go_on)
         chosen = folds(how, self.n_chains_, data.X, data.y, groups, self._seed_)
         if chosen is not None and len(chosen.left_out) != self.n_chains_:
             raise ValueError(
@@ -341,6 +344,25 @@ class BaseSnapshotEnsemble(NetParameters):
                 "and y_val."
             )
         return chosen
+
+    def _as_before(self, how: Any, is_held: bool, is_grouped: bool, *, go_on: bool) -> Any:
+        """How rows are left out, or None where earlier calls trained on what would be unseen."""
+        now = ("groups" if is_grouped else "rows", how)
+        if not go_on:
+            self._left_out_by_ = now
+        elif how is not None and (now != self._left_out_by_ or hasattr(how, "get_n_splits")):
+            warnings.warn(
+                "Rows were left out in another way in an earlier call, so that none is known to be "
+                "unseen by all its cycles: this call leaves out none, and only X_val and y_val "
+                "would give it rows to weigh the cycles by.",
+                UserWarning,
+                stacklevel=5,
+            )
+            self._left_out_by_ = now[0], None
+            return None
+        elif how is None and not is_held:
+            self._left_out_by_ = now
+        return how
 
     def _n_chains(self, data: Examples, groups: Any) -> int:
         n = data.X.n_samples
@@ -654,6 +676,7 @@ class BaseSnapshotEnsemble(NetParameters):
         if ready.unseen is not None:
             for cycle in range(first_cycle):
                 ready.unseen.add(self._states(cycle))
+            ready.unseen.n_before = first_cycle
             # "auto" stops too: it pays (see benchmarks/README.md)
             if self.early_stopping is True or (self.early_stopping and self._is_loss_known()):
                 ready.unseen.n_planned = first_cycle + n_cycles
@@ -708,9 +731,10 @@ class BaseSnapshotEnsemble(NetParameters):
         for name in _UNSEEN_NAMES:
             self.__dict__.pop(name, None)
         if unseen is not None:
-            by_cycle = unseen.weights
-            self.cycle_scores_ = np.array(unseen.scores)
-            self.validation_score_ = unseen.scores[-1]
+            del unseen.cycles[n:]  # Ctrl-C came before the last one counted
+            by_cycle = [cycle.weights for cycle in unseen.cycles]
+            self.cycle_scores_ = np.array([cycle.score for cycle in unseen.cycles])
+            self.validation_score_ = float(self.cycle_scores_[-1])
             if self.n_chains_ > 1 and not unseen.is_held:
                 self._keep_unseen(unseen.combined())
         else:

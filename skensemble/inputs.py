@@ -82,6 +82,10 @@ class SparseRows:
             index = index.cpu().numpy()
         return self.convert(self.X[index].toarray()).to(self.device)
 
+    def part(self, index: torch.Tensor) -> "SparseRows":
+        """Some of the rows."""
+        return SparseRows(self.X[index.cpu().numpy()], self.convert, self.device)
+
     def to(self, device: Any) -> "SparseRows":
         """The same rows, to be handed out on a device."""
         return SparseRows(self.X, self.convert, device)
@@ -125,6 +129,10 @@ class DictRows:
 
     def __getitem__(self, index: Any) -> dict[str, torch.Tensor]:
         return {name: tensor[index] for name, tensor in self.tensors.items()}
+
+    def part(self, index: torch.Tensor) -> "DictRows":
+        """Some of the rows."""
+        return DictRows(self[index])
 
     def to(self, device: Any) -> "DictRows":
         """The same rows on a device."""

@@ -67,6 +67,9 @@ class WeightedLoss(nn.Module):
         return loss.sum() if self.reduction == "sum" else loss.mean()
 
 
+#: Torch's default of ``ignore_index``, which is no class of ours.
+_NONE_IGNORED = -100
+
 #: Criteria whose mean is over single rows, so that the rows of all chains can stand in one batch.
 _BY_ROW = (
     nn.CrossEntropyLoss,
@@ -89,7 +92,11 @@ def summed(criterion: nn.Module, y_pred: torch.Tensor, y_true: torch.Tensor) -> 
     criterion : nn.Module
     y_pred, y_true : Tensor of shape (chains, batch, ...)
     """
-    is_plain = type(criterion) in _BY_ROW and getattr(criterion, "weight", None) is None
+    is_plain = (
+        type(criterion) in _BY_ROW
+        and getattr(criterion, "weight", None) is None
+        and getattr(criterion, "ignore_index", _NONE_IGNORED) == _NONE_IGNORED
+    )
     if is_plain or isinstance(criterion, WeightedLoss):
         loss = criterion(y_pred.flatten(0, 1), y_true.flatten(0, 1))
         return loss * len(y_pred) if criterion.reduction == "mean" else loss
@@ -108,6 +115,7 @@ def by_hand(criterion: nn.Module) -> LossAndGradient | None:
         and criterion.reduction == "mean"
         and criterion.weight is None
         and criterion.label_smoothing == 0
+        and criterion.ignore_index == _NONE_IGNORED
     ):
         return _cross_entropy
     return None

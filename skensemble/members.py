@@ -116,7 +116,7 @@ def stacked(
         face = np.sort(np.concatenate([np.flatnonzero(weights), asked]))
         found = minimize(
             on_face,
-            np.full(len(face), 1 / len(face)),
+            weights[face],
             jac=True,
             method="SLSQP",
             bounds=[(0, 1)] * len(face),
@@ -127,9 +127,12 @@ def stacked(
             },
             options={"ftol": 1e-10, "maxiter": 200},
         )
-        weights = np.zeros(len(predictions))
-        weights[face] = np.where(found.x > _NO_WEIGHT, found.x, 0)
-        weights /= weights.sum()
+        better = np.zeros(len(predictions))
+        better[face] = np.where(found.x > _NO_WEIGHT, found.x, 0)
+        better /= better.sum()
+        if loss(better)[0] >= loss(weights)[0]:
+            break
+        weights = better
     return weights
 
 
@@ -193,7 +196,9 @@ def _squared_error(
     errors = (predictions - y) * np.sqrt(share)[:, None]
     errors = errors.reshape(len(errors), -1)
     products = errors @ errors.T
-    products /= max(np.trace(products), np.finfo(np.float64).tiny)
+    # By the best cycle's: one that is far off must not set the measure.
+    least = max(products.diagonal().min(), np.finfo(np.float64).eps * np.trace(products))
+    products /= max(least, np.finfo(np.float64).tiny)
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         gradient = products @ weights

@@ -160,7 +160,8 @@ def _pull(kept: Kept, parameters: Sequence[torch.Tensor], g: torch.Tensor) -> No
 
 
 def _accumulate(parameter: torch.Tensor, gradient: torch.Tensor) -> None:
-    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+    if parameter.requires_grad:
+        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
 
 def _mish_(h: torch.Tensor) -> torch.Tensor:

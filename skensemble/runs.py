@@ -13,11 +13,7 @@ from .losses import WeightedLoss
 from .progress import Progress
 from .schedules import Plan
 from .snapshots import State, load_state
-from .training import CyclicRate, Diverged, SnapshotNet, SnapshotRecorder
-
-
-class Enough(Exception):
-    """The unseen rows say that further cycles would not help."""
+from .training import CyclicRate, Diverged, Enough, SnapshotNet, SnapshotRecorder
 
 
 class Lane:
@@ -60,7 +56,7 @@ class Lane:
         self.budget = Budget(len(plan.fractions))
         self.rate = CyclicRate(plan.fractions.tolist(), interrupts)
         self.recorder = SnapshotRecorder(plan.ends.tolist(), example, cold=cold, progress=progress)
-        self.is_stopped = False
+        self.is_stopped = self.has_diverged = False
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -105,6 +101,10 @@ class Lane:
                 if self.interrupts.marked:  # from the keyboard: a cycle within is lost
                     raise
                 self.is_stopped = True  # a callback's: its weights count
+            except Diverged:
+                if until is None:
+                    raise
+                self.has_diverged = True  # the others finish the cycles that it has
             if until is None or (self.is_stopped and len(recorder.states) < until):
                 recorder.finish(net)
 
@@ -136,7 +136,7 @@ class Run:
         One, or several chains that train one after another, cycle by cycle.
     interrupts : Interrupts
     on_cycle : callable, default=None
-        Is given the states of all chains after each cycle; raises :class:`Enough` to end the run.
+        Is given the states of all chains after each cycle, and says whether to end the run.
 
     Attributes
     ----------
@@ -152,7 +152,7 @@ class Run:
         steps_per_epoch: int,
         lanes: list[Lane],
         interrupts: Interrupts,
-        on_cycle: Callable[[list[State]], None] | None = None,
+        on_cycle: Callable[[list[State]], bool] | None = None,
     ):
         self.n_epochs = math.ceil(len(plan.fractions) / steps_per_epoch)
         self.planned, self.lanes, self.interrupts = len(plan.ends), lanes, interrupts
@@ -235,24 +235,26 @@ class Run:
         """Chain after chain, cycle by cycle, up to the cycle in which one was stopped."""
         for cycle in range(self.planned):
             for lane in self.lanes:
-                lane.train(self.n_epochs, until=cycle + 1)
+                if not lane.has_diverged:
+                    lane.train(self.n_epochs, until=cycle + 1)
             if any(len(lane.recorder.states) <= cycle for lane in self.lanes):
+                if any(lane.has_diverged for lane in self.lanes):
+                    raise Diverged
                 return
-            self._cycle_done()
-            if any(lane.is_stopped for lane in self.lanes):
+            if self._cycle_done() or any(lane.is_stopped for lane in self.lanes):
                 return
 
-    def _cycle_done(self) -> None:
-        """Keep the chains' states, unless one of them is not finite."""
+    def _cycle_done(self) -> bool:
+        """Keep the chains' states, unless one of them is not finite, and say if that is enough."""
         parts = [lane.states(self._seen) for lane in self.lanes]
         self._seen += 1
         states = [state for part in parts if part is not None for state in part]
         if any(part is None for part in parts):
             self.diverged += 1
-            return
+            return False
+        is_enough = self.on_cycle is not None and self.on_cycle(states)
         self.states.append(states)
-        if self.on_cycle is not None:
-            self.on_cycle(states)
+        return is_enough
 
     def _load(self) -> None:
         """The last snapshot that counts, into each net."""
@@ -260,7 +262,8 @@ class Run:
             if len(self.lanes) > 1:  # one may be ahead of the others
                 state = self.states[-1][k]
             else:
-                state = [state for state in lane.recorder.states if state is not None][-1]
+                kept = [state for state in lane.recorder.states if state is not None]
+                state = kept[len(self.states) - 1]
             load_state(lane.net.module_, state)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import Callback, LRScheduler, PassthroughScoring, PrintLog
+from skorch.callbacks import Callback, LRScheduler, ParamMapper, PassthroughScoring, PrintLog
 from skorch.callbacks.scoring import ScoringBase
 from skorch.utils import get_map_location, to_device
 from torch import nn
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 
 class Diverged(Exception):
     """Training left the finite numbers."""
+
+
+class Enough(Exception):
+    """The unseen rows say that further cycles would not help."""
 
 
 class CyclicRate(Callback):
@@ -100,7 +104,7 @@ class SnapshotRecorder(Callback):
     progress : Progress, default=None
         Prints a line for each cycle.
     on_taken : callable, default=None
-        Is called after each cycle.
+        Is called after each cycle, and says whether that was the last.
 
     Attributes
     ----------
@@ -119,7 +123,7 @@ class SnapshotRecorder(Callback):
         *,
         cold: bool = False,
         progress: Progress | None = None,
-        on_taken: Callable[[], None] | None = None,
+        on_taken: Callable[[], bool] | None = None,
     ):
         self.ends, self.example, self.cold, self.progress = list(ends), example, cold, progress
         self.on_taken = on_taken
@@ -128,6 +132,7 @@ class SnapshotRecorder(Callback):
         self.last_taken = 0
         self.drawn = 0
         self.states: list[State | None] = []
+        self.is_enough = False
 
     def on_batch_end(self, net: Any, batch: Any = None, training: Any = None, **kw: Any) -> None:
         if training:
@@ -145,11 +150,17 @@ class SnapshotRecorder(Callback):
             mean = float(torch.stack(self.losses).double().mean())
             self.progress.cycle_finished(self.step, _current_lr(net), mean)
             self.losses.clear()
-        if self.on_taken is not None:
-            self.on_taken()
+        if self.on_taken is not None and self.on_taken():
+            self.is_enough = True
+            net.run_.budget.left = 0  # the epoch ends as any other does
+            return
         if self.cold and self.step < self.ends[-1]:
             net.redraw()
             self.drawn += 1
+
+    def on_epoch_end(self, net: Any, **_: Any) -> None:
+        if self.is_enough:
+            raise Enough
 
     def take(self, net: Any) -> None:
         """Add the weights of this moment, unless they are no longer finite."""
@@ -366,8 +377,11 @@ class SnapshotNet(NeuralNet):
         """Loss of chains that train as one, each on the rows that it leaves out."""
         module: Any = self.module_
         losses, sizes = [], []
-        with torch.no_grad(), evaluating(module):
+        self._set_training(False)  # the criterion's too: weights of rows are no matter here
+        with torch.no_grad():
             for k, own in enumerate(rows):
+                if not len(own):
+                    continue
                 for X, y in BatchIterator(own, self.batch_size):
                     losses.append(self.criterion_(module.of_chain(k, X), y))
                     sizes.append(len(y))
@@ -481,7 +495,8 @@ class SnapshotNet(NeuralNet):
             and self.infers_plainly()
             and self.iterator_train is DataLoader
             and not self.get_params_for("iterator_train")
-            and not any(True for _ in self.criterion_.parameters())
+            and not any(True for _ in (*self.criterion_.parameters(), *self.criterion_.buffers()))
+            and not any(isinstance(cb, ParamMapper) for _, cb in self.callbacks_)
         )
 
     def join(self, modules: list[nn.Module]) -> None:

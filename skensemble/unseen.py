@@ -1,7 +1,7 @@
 """Rows that the chains have not seen, and what each cycle predicts for them."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,12 +13,28 @@ from .batches import DatasetRows
 from .inference import chunk_size, member_outputs
 from .inputs import DatasetInput
 from .members import Unseen, cycle_weights
-from .runs import Enough
 from .snapshots import Snapshots, State
 from .training import SnapshotNet
 
 #: A cycle is a gain where it lowers the loss by more than this part of it.
 _GAIN = 1e-3
+
+
+#: Probabilities of a cycle beyond which they are kept in single precision.
+_MANY = 500_000
+
+
+class Cycle(NamedTuple):
+    """What the unseen rows say of a cycle."""
+
+    #: Of shape (n_samples, k), NaN where no chain left the row out.
+    predictions: NDArray[Any]
+    #: What the rule for members needs of them.
+    told: NDArray[Any]
+    #: Weight of each cycle so far.
+    weights: NDArray[np.float64]
+    #: Score of their weighted mean.
+    score: float
 
 
 class UnseenRows:
@@ -47,12 +63,10 @@ class UnseenRows:
     ----------
     is_held : bool
         Whether no chain has seen any of the rows.
-    predictions : list of ndarray of shape (n_samples, k)
-        NaN where no chain left the row out.
-    weights : list of ndarray
-        For each number of cycles the weight of each.
-    scores : list of float
-        For each number of cycles the score of the weighted mean.
+    cycles : list of Cycle
+        What is known of each, in one piece: Ctrl-C may come at any moment.
+    n_before : int
+        Cycles of earlier calls, which do not try anybody's patience.
     """
 
     def __init__(
@@ -79,33 +93,22 @@ class UnseenRows:
         self._y = y[~self.is_seen]
         weight = np.ones(len(y)) if sample_weight is None else sample_weight
         self._weight = weight[~self.is_seen]
-        self.predictions: list[NDArray[Any]] = []
-        self._told: list[NDArray[Any]] = []
-        self.weights: list[NDArray[np.float64]] = []
-        self.scores: list[float] = []
+        self.cycles: list[Cycle] = []
+        self.n_before = 0
 
-    def add(self, states: list[State]) -> None:
-        """Predict with the chains of a further cycle, and weigh the cycles anew.
+    def add(self, states: list[State]) -> bool:
+        """Predict with the chains of a further cycle, weigh the cycles anew, and say if to stop.
 
-        Raises
-        ------
-        Enough
-            If the last cycles brought no gain, and there are more to come.
+        That is where the last cycles brought no gain, and there are more to come.
         """
         values = self._predicted(Snapshots(states))
-        self.predictions.append(values)
-        self._told.append(self._compact(values[~self.is_seen] if self.is_seen.any() else values))
-        unseen = self.unseen()
-        weights = cycle_weights(self.members, len(self.predictions), unseen)
-        self.weights.append(weights)
-        self.scores.append(unseen.score(weights))
-        if self._is_enough() and len(self.scores) < self.n_planned:
-            raise Enough
-
-    def unseen(self) -> Unseen:
-        """What the rule for members is given."""
+        told = self._compact(values[~self.is_seen] if self.is_seen.any() else values)
         y = np.zeros_like(self._y) if self._is_compact() else self._y
-        return Unseen(np.stack(self._told), y, self._weight)
+        all_told = np.stack([*(cycle.told for cycle in self.cycles), told])
+        unseen = Unseen(all_told, y, self._weight)
+        weights = cycle_weights(self.members, len(all_told), unseen)
+        self.cycles.append(Cycle(values, told, weights, unseen.score(weights)))
+        return self._is_enough() and len(self.cycles) < self.n_planned
 
     def _is_compact(self) -> bool:
         """Whether a rule needs the probability of the true class alone, as the log-loss does."""
@@ -118,19 +121,21 @@ class UnseenRows:
 
     def combined(self) -> NDArray[np.float64]:
         """The weighted mean of all cycles for every row, of shape (n_samples, k)."""
-        total = np.zeros(self.predictions[0].shape)
-        for weight, part in zip(self.weights[-1], self.predictions, strict=True):
+        total = np.zeros(self.cycles[0].predictions.shape)
+        for weight, cycle in zip(self.cycles[-1].weights, self.cycles, strict=True):
             if weight:
-                total += weight * part
+                total += weight * cycle.predictions
         return total
 
     def _is_enough(self) -> bool:
         if self.patience is None:
             return False
-        best, since = -self.scores[0], 0
-        for score in self.scores[1:]:
-            if -score < best * (1 - _GAIN):
-                best, since = -score, 0
+        losses = [-cycle.score for cycle in self.cycles]
+        n_first = max(1, self.n_before)
+        best, since = min(losses[:n_first]), 0
+        for loss in losses[n_first:]:
+            if loss < best * (1 - _GAIN):
+                best, since = loss, 0
             else:
                 since += 1
         return since >= self.patience
@@ -138,13 +143,16 @@ class UnseenRows:
     def _predicted(self, snapshots: Snapshots) -> NDArray[Any]:
         total = np.zeros((0, 0))
         for chain, rows in enumerate(self.left_out):
+            if not len(rows):  # an empty fold
+                continue
             done = 0
             for outputs in member_outputs(self.net, snapshots, [chain], self._batches(rows)):
                 values = self.values_of(outputs.cpu())[0].numpy()
                 if not len(total):
-                    # Probabilities of all cycles are the largest thing of a fit.
-                    small = np.float32 if self._y.ndim == 1 else np.float64
-                    total = np.zeros((len(self._times), values.shape[1]), small)
+                    shape = (len(self._times), values.shape[1])
+                    # Probabilities of all cycles may be the largest thing of a fit.
+                    is_large = self._y.ndim == 1 and shape[0] * shape[1] > _MANY
+                    total = np.zeros(shape, np.float32 if is_large else np.float64)
                 total[rows[done : done + len(values)]] += values
                 done += len(values)
         total /= self._times
