@@ -235,7 +235,7 @@ def _are_alike(modules: list[nn.Module], chains: Chains, X: Any) -> bool:
             pairs.append((stack, torch.stack(own)))
     return all(
         torch.allclose(one, other, rtol=1e-3, atol=1e-5 * (1 + float(other.abs().max())))
-        for one, other in pairs
+        for one, other in ((got.detach(), expected.detach()) for got, expected in pairs)
         if one.is_floating_point()
     )
 

@@ -103,6 +103,14 @@ def summed(criterion: nn.Module, y_pred: torch.Tensor, y_true: torch.Tensor) -> 
     return torch.stack([criterion(p, t) for p, t in zip(y_pred, y_true, strict=True)]).sum()
 
 
+def learns_nothing(criterion: nn.Module) -> bool:
+    """Whether chains can share a criterion: it has no parameters, and no buffers that change."""
+    if isinstance(criterion, WeightedLoss):
+        criterion = criterion.criterion
+    tensors = [*criterion.parameters(), *criterion.buffers()]
+    return type(criterion) in _BY_ROW or not tensors
+
+
 LossAndGradient = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 

@@ -31,7 +31,7 @@ from .batches import (
 from .chains import Chains
 from .generators import forked
 from .interrupts import Interrupts
-from .losses import WeightedLoss, by_hand, summed
+from .losses import WeightedLoss, by_hand, learns_nothing, summed
 from .modules import called, evaluating, first_output, is_lazy, reset_parameters
 from .progress import Progress
 from .snapshots import State, as_arrays, is_finite, state_of
@@ -495,7 +495,7 @@ class SnapshotNet(NeuralNet):
             and self.infers_plainly()
             and self.iterator_train is DataLoader
             and not self.get_params_for("iterator_train")
-            and not any(True for _ in (*self.criterion_.parameters(), *self.criterion_.buffers()))
+            and learns_nothing(self.criterion_)
             and not any(isinstance(cb, ParamMapper) for _, cb in self.callbacks_)
         )
 

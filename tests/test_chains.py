@@ -9,12 +9,13 @@ import torch
 from conftest import Mlp, Normalised
 from sklearn.base import clone
 from sklearn.model_selection import KFold
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer
 from torch import nn
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble.chains import Chains, can_train_as_one
 from skensemble.generators import chain_seed
+from skensemble.networks import TableNetwork, _masks
 
 
 class Convolutional(nn.Module):
@@ -268,3 +269,130 @@ def test_early_stopping_of_skorch_ends_all_chains(digits):
         ).fit(X / 16, y)  # fmt: skip
         assert model.n_iter_ < 30
         assert len(model.snapshots_) == 2 * model.n_cycles_ >= 2
+
+
+class Padded(nn.Module):
+    """vmap heeds the padding row of the first chain alone."""
+
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.layer = nn.Embedding(17, 4, padding_idx=0)
+        self.output = nn.Linear(64 * 4, n_outputs)
+
+    def forward(self, X):
+        return self.output(self.layer(X).flatten(1))
+
+
+class Averaging(Mlp):
+    """A buffer that is replaced, not written to."""
+
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__(n_inputs, n_outputs, dropout=0.0)
+        self.register_buffer("mean", torch.zeros(n_inputs))
+
+    def forward(self, X):
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * X.detach().mean(dim=0)
+        return super().forward(X - self.mean)
+
+
+class Remembering(Mlp):
+    def forward(self, X):
+        self.last = torch.relu(self.hidden(X))
+        return self.output(self.last)
+
+
+@pytest.mark.parametrize("module", [Padded, Averaging, Remembering])
+def test_what_torch_func_takes_for_something_else_goes_one_by_one(digits, module):
+    X, y = digits
+    X = X.astype(int) if module is Padded else X / 16
+    parameters = {"n_cycles": 1, "max_epochs": 2, "lr": 0.01, "optimizer": torch.optim.SGD}
+    parameters |= {"optimizer__momentum": 0.9, "validation": None, "random_state": 5}
+    model = SnapshotEnsembleClassifier(module, n_chains=2, **parameters).fit(X, y)
+    assert not is_one(model)
+    single = SnapshotEnsembleClassifier(module, **{**parameters, "random_state": chain_seed(5, 1)})
+    for name, value in single.fit(X, y).snapshots_[0].items():
+        torch.testing.assert_close(model.snapshots_[1][name], value)
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        nn.CrossEntropyLoss(ignore_index=1),
+        nn.CrossEntropyLoss(label_smoothing=0.1),
+        nn.CrossEntropyLoss(weight=torch.arange(1.0, 11.0)),
+        nn.CrossEntropyLoss(reduction="sum"),
+        nn.CrossEntropyLoss(),
+    ],
+    ids=["ignore_index", "smoothing", "weight", "sum", "plain"],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_options_of_the_loss_count_for_each_chain(digits, criterion, weighted):
+    X, y = digits
+    weight = np.random.default_rng(0).random(len(y)) if weighted else None
+    lr = 1e-4 if criterion.reduction == "sum" else 0.01
+    model = SnapshotEnsembleClassifier(
+        module__hidden=(8,), module__dropout=0.0, criterion=criterion, validation=None,
+        n_cycles=1, max_epochs=2, lr=lr, optimizer=torch.optim.SGD, random_state=0,
+    )  # fmt: skip
+    together = clone(model).set_params(n_chains=2).fit(X, y, sample_weight=weight)
+    alone = clone(model).set_params(n_chains=1).fit(X, y, sample_weight=weight)
+    assert is_one(together)
+    for name, value in alone.snapshots_[0].items():
+        torch.testing.assert_close(together.snapshots_[0][name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("hidden", [(), (6,), (6, 5, 4)])
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_gradients_by_hand_are_those_of_autograd(hidden, n_outputs):
+    torch.manual_seed(0)
+    modules = [TableNetwork(4, n_outputs, hidden, 0.0, torch.float64) for _ in range(3)]
+    chains = Chains(copy.deepcopy(modules))
+    X, g = torch.randn(3, 7, 4).double() * 3, torch.randn(3, 7, n_outputs).double()
+    outputs, pull = chains.each_and_pullback(X)
+    pull(g)
+    for k, module in enumerate(modules):
+        expected = module(X[k])
+        torch.testing.assert_close(outputs[k], expected)
+        expected.backward(g[k])
+        for name, parameter in module.named_parameters():
+            torch.testing.assert_close(chains.tensors[name].grad[k], parameter.grad)
+
+
+@pytest.mark.parametrize("dropout", [0.1, 0.5, 0.9])
+def test_dropout_drops_the_share_and_keeps_the_mean(dropout):
+    (mask,) = _masks(torch.zeros(8, 500, 3), [64], dropout)
+    assert mask.shape == (8, 500, 64)
+    assert (mask == 0).float().mean() == pytest.approx(dropout, abs=0.005)
+    assert mask.max() == pytest.approx(1 / (1 - dropout), rel=1e-6)
+
+
+def test_a_frozen_layer_stays_with_chains(digits):
+    X, y = digits
+    model = SnapshotEnsembleClassifier(
+        n_chains=2, n_cycles=1, max_epochs=2, callbacks=[Freezer("layers.0.*")], random_state=0
+    )
+    start = clone(model).set_params(lr=1e-30, optimizer=torch.optim.SGD).fit(X, y).snapshots_
+    for got, expected in zip(model.fit(X, y).snapshots_, start, strict=True):
+        torch.testing.assert_close(got["layers.0.weight"], expected["layers.0.weight"])
+        assert not torch.allclose(got["layers.3.weight"], expected["layers.3.weight"], atol=1e-3)
+
+
+def test_divergence_of_one_chain_in_turn_keeps_what_all_have_finished(digits):
+    X, y = digits
+
+    class Explode(Callback):
+        def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+            self.steps = getattr(self, "steps", 0) + 1
+            if self.steps == 9:
+                with torch.no_grad():
+                    next(net.module_.parameters()).fill_(float("inf"))
+
+    model = SnapshotEnsembleClassifier(
+        Mlp, n_chains=2, n_cycles=4, cycle_mult=1, max_epochs=1, batch_size=30, validation=None,
+        callbacks=[Explode()], random_state=0,
+    )  # fmt: skip
+    with pytest.warns(RuntimeWarning, match="diverged in 3 of 4 cycles"):
+        model.fit(X, y)
+    assert len(model.snapshots_) == 2
+    assert np.isfinite(model.predict_proba(X)).all()

@@ -1,5 +1,8 @@
 """Rows that chains leave out: which, and what comes of them."""
 
+import os
+import signal
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -485,3 +488,86 @@ def test_both_precisions_have_the_same_folds(digits):
     one = row_hashes(ArrayInput(X), 0)
     np.testing.assert_array_equal(one, row_hashes(ArrayInput(X.astype(np.float32)), 0))
     assert len(np.unique(one)) == 500
+
+
+# --------------------------------------------------------------------- interruptions, going on
+
+
+def test_ctrl_c_while_unseen_rows_are_predicted(digits, monkeypatch):
+    """Promise 7: the cycles before count, with weights of their own."""
+    X, y = digits
+    whole = skensemble.unseen.UnseenRows._predicted
+
+    def interrupted(self, snapshots):
+        if len(self.cycles) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return whole(self, snapshots)
+
+    monkeypatch.setattr("skensemble.unseen.UnseenRows._predicted", interrupted)
+    model = SnapshotEnsembleClassifier(n_chains=2, n_cycles=3, max_epochs=3, random_state=0)
+    with pytest.warns(RuntimeWarning, match="keeps the 1 of 3 cycles"):
+        model.fit(X, y)
+    np.testing.assert_allclose(model.member_weights_, [0.5, 0.5])
+    assert model.cycle_scores_.shape == (1,)
+    for name, value in model.net_.module_.state_dict().items():
+        assert torch.equal(value, model.snapshots_[0][name])
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ({"X_val": True}, {}),
+        ({"validation": None}, {"validation": "cross"}),
+        ({"groups": True}, {}),
+        ({"validation": KFold(2)}, {}),
+        ({"validation": 0.3}, {"validation": 0.4}),
+    ],
+)
+def test_what_earlier_calls_may_have_seen_is_never_called_unseen(digits, first, then):
+    """Promise 9, where a fit goes on with rows left out in another way."""
+    X, y = digits
+    data = {}
+    if first.pop("X_val", False):
+        data = {"X_val": X[:50] + 1, "y_val": y[:50]}
+    if first.pop("groups", False):
+        data = {"groups": np.arange(len(y)) // 5}
+    model = SnapshotEnsembleClassifier(module__hidden=(8,), n_chains=2, **QUICK, **first)
+    model.fit(X, y, **data)
+    with pytest.warns(UserWarning, match="left out in another way"):
+        model.set_params(**then).partial_fit(X, y)
+    assert not hasattr(model, "validation_score_")
+    np.testing.assert_allclose(model.member_weights_, np.full(6, 1 / 6))
+    held = clone(model).set_params(warm_start=True, validation="auto").fit(X, y)
+    held.fit(X[:500], y[:500], X_val=X[500:], y_val=y[500:])
+    assert held.cycle_scores_.shape == (4,)
+
+
+def test_an_epoch_that_early_stopping_cuts_short_is_told(digits):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((400, 5)), rng.integers(0, 2, 400)
+    model = SnapshotEnsembleClassifier(n_chains=2, max_epochs=40, random_state=0).fit(X, y)
+    assert model.n_cycles_ < 8
+    assert np.isfinite(model.history_[-1, "train_loss"])
+    assert model.n_iter_ == len(model.history_) < 40
+
+
+def test_regressors_and_monitors_bear_an_empty_fold(diabetes):
+    X, y = diabetes
+    groups = np.arange(len(y)) % 4
+    model = SnapshotEnsembleRegressor(max_epochs=4, n_cycles=2, random_state=0)
+    assert np.isfinite(model.fit(X, y, groups=groups).validation_score_)
+    weight = np.random.default_rng(0).random(len(y))
+    model.set_params(callbacks=[EarlyStopping(patience=9)])
+    model.fit(X, y, groups=groups, sample_weight=weight)
+    assert np.isfinite(model.history_[-1, "valid_loss"])
+
+
+def test_dicts_and_monitors(digits):
+    X, y = digits
+    model = SnapshotEnsembleClassifier(
+        Mlp, module__n_inputs=64, validation=0.3, callbacks=[EarlyStopping(patience=9)], **QUICK
+    )
+    assert np.isfinite(model.fit({"X": X / 16}, y).history_[-1, "valid_loss"])
+    sampler = torch.utils.data.RandomSampler(range(600))
+    with pytest.raises(ValueError, match="sampler by iterator_train__"):
+        model.set_params(iterator_train__sampler=sampler, callbacks=None).fit({"X": X}, y)
