@@ -15,7 +15,8 @@ def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
     work = (SMALLEST if smallest else WORKLOADS)["W1"]
     X, y = work.data()
     X, y = X[:2000], y[:2000]
-    model = SnapshotEnsembleClassifier(n_cycles=10, max_epochs=1, random_state=0).fit(X, y)
+    model = SnapshotEnsembleClassifier(n_cycles=10, n_chains=1, max_epochs=1, random_state=0)
+    model.fit(X, y)
     theirs = MLPClassifier((128, 128), max_iter=2, tol=1e9, n_iter_no_change=1).fit(X, y)
     row, calls = X[:1], 20 if smallest else 500
 
