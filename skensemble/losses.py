@@ -142,7 +142,7 @@ def _cross_entropy(y_pred: torch.Tensor, y_true: torch.Tensor) -> tuple[torch.Te
     share = 1 / y_true.shape[1]
     loss = log_p.gather(0, true).sum() * -share
     gradient = log_p.exp_().mul_(share)
-    gradient.scatter_add_(0, true, gradient.new_tensor(-share).expand_as(true))
+    gradient.scatter_add_(0, true, gradient.new_full((), -share).expand_as(true))
     return loss, gradient.T.contiguous().view_as(y_pred)
 
 
