@@ -158,7 +158,7 @@ class BaseSnapshotEnsemble(NetParameters):
     def _member_values(self, outputs: torch.Tensor) -> torch.Tensor:
         """What is averaged over members, in float64, (M, n, k), from their raw outputs."""
 
-    def _weigh_classes(self, y: NDArray[Any], weight: Any) -> Any:
+    def _weigh_classes(self, y: NDArray[Any], weight: Any, is_held: bool) -> Any:
         """Weights of the loss from the user's: a regressor has no classes."""
         return weight
 
@@ -276,7 +276,16 @@ class BaseSnapshotEnsemble(NetParameters):
 
     # ----------------------------------------------------------------- checking what came
 
-    def _read(self, X: Any, y: Any, sample_weight: Any, *, go_on: bool, classes: Any) -> Examples:
+    def _read(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        go_on: bool,
+        classes: Any,
+        is_held: bool = False,
+    ) -> Examples:
         """Validated input; the number and names of features are learned or compared."""
         if y is not None:
             self._refuse_multilabel(y)
@@ -300,7 +309,7 @@ class BaseSnapshotEnsemble(NetParameters):
             if _all_equal(sample_weight):  # no other bits than without, whatever their value
                 sample_weight = None
         y = self._encode_y(y, sample_weight, go_on=go_on, classes=classes)
-        loss_weight = _of_mean_one(self._weigh_classes(y, sample_weight))
+        loss_weight = _of_mean_one(self._weigh_classes(y, sample_weight, is_held))
         return Examples(source, y, sample_weight, loss_weight)
 
     def _read_held(self, X: Any, y: Any, sample_weight: Any) -> Examples | None:
@@ -311,7 +320,10 @@ class BaseSnapshotEnsemble(NetParameters):
             return None
         if y is None and not isinstance(X, Dataset):
             raise ValueError("Got X_val without y_val, but expected both.")
-        return self._read(X, y, sample_weight, go_on=True, classes=None)
+        try:
+            return self._read(X, y, sample_weight, go_on=True, classes=None, is_held=True)
+        except ValueError as error:
+            raise ValueError(f"Of X_val, y_val and sample_weight_val: {error}") from error
 
     def _choose_folds(
         self, data: Examples, held: Examples | None, groups: Any, *, go_on: bool
@@ -333,6 +345,13 @@ class BaseSnapshotEnsemble(NetParameters):
             raise ValueError(
                 f"Got validation={how!r} with {len(chosen.left_out)} splits for "
                 f"{self.n_chains_} chains, but expected as many: each chain leaves out one."
+            )
+        if chosen is None and how is not None and not go_on:
+            warnings.warn(
+                f"Got validation={how!r}, but the folds of these rows would leave a chain with "
+                "none to train on, or leave out none at all: nothing is left out.",
+                UserWarning,
+                stacklevel=4,
             )
         is_wished = (
             how is None and held is None and (self.validation is None or not self._is_few(n))
@@ -773,7 +792,7 @@ class BaseSnapshotEnsemble(NetParameters):
         check_is_fitted(self)
         draft = self._draft(keep_fitted=True)
         draft._check_parameters()
-        data = draft._read(X, y, sample_weight, go_on=True, classes=None)
+        data = draft._read(X, y, sample_weight, go_on=True, classes=None, is_held=True)
         n = data.X.n_samples
         rows = _on_device(draft._rows_of(data), torch.empty(n), None, self.net_.device)
         index = [np.arange(n)] * self.n_chains_

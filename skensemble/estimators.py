@@ -228,8 +228,9 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
     _net_class = ClassifierNet
-    _fitted_names = BaseSnapshotEnsemble._fitted_names | {"classes_"}
+    _fitted_names = BaseSnapshotEnsemble._fitted_names | {"classes_", "_by_class_"}
     classes_: NDArray[Any]
+    _by_class_: NDArray[np.float64]
     oof_decision_function_: NDArray[np.float64]
 
     def __init__(
@@ -457,10 +458,12 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
             )
         return codes
 
-    def _weigh_classes(self, y: NDArray[Any], weight: Any) -> Any:
+    def _weigh_classes(self, y: NDArray[Any], weight: Any, is_held: bool) -> Any:
         if self.class_weight is None:
             return weight
-        if self.class_weight == "balanced":
+        if is_held and "_by_class_" in vars(self):
+            by_class = self._by_class_
+        elif self.class_weight == "balanced":
             # As scikit-learn's, but a row of weight two counts as two.
             mass = np.bincount(y, weights=weight, minlength=len(self.classes_))
             by_class = mass.sum() / (np.count_nonzero(mass) * np.where(mass > 0, mass, 1))
@@ -473,6 +476,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
                 f"Got class_weight={self.class_weight!r}, but expected weights of at least 0, not "
                 "all of them 0."
             )
+        self._by_class_ = by_class
         return by_class[y] if weight is None else weight * by_class[y]
 
     def _default_criterion(self) -> type[nn.Module]:

@@ -111,11 +111,16 @@ def row_hashes(data: Any, seed: int) -> Hashes:
 
 def group_hashes(groups: Any, seed: int) -> Hashes:
     """A hash of each row's group."""
-    values, index = np.unique(np.asarray(groups), return_inverse=True)
+    groups = np.asarray(groups)
+    if groups.ndim != 1:
+        raise ValueError(f"Got groups of shape {groups.shape}, but expected one a row.")
+    if groups.dtype.kind == "O":  # of any types, which cannot be ordered
+        groups = groups.astype(str)
+    values, index = np.unique(groups, return_inverse=True)
     digests = [
         hashlib.blake2b(f"{seed} {value}".encode(), digest_size=8).digest() for value in values
     ]
-    return np.frombuffer(b"".join(digests), np.uint64)[index.reshape(-1)]
+    return np.frombuffer(b"".join(digests), np.uint64)[index]
 
 
 def _hashed(X: Any, salt: Any) -> Hashes:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -327,7 +328,8 @@ def test_more_chains_than_rows_are_clipped(iris):
         model.set_params(n_cycles=1).fit(X[48:52], y[48:52])
     assert model.n_chains_ == 4
     same = np.ones((40, 4))
-    model.set_params(n_chains=3).fit(same, np.arange(40) % 2)  # one fold holds all rows
+    with pytest.warns(UserWarning, match="nothing is left out"):  # one fold holds all rows
+        model.set_params(n_chains=3).fit(same, np.arange(40) % 2)
     assert not hasattr(model, "validation_score_")
 
 
@@ -571,3 +573,27 @@ def test_dicts_and_monitors(digits):
     sampler = torch.utils.data.RandomSampler(range(600))
     with pytest.raises(ValueError, match="sampler by iterator_train__"):
         model.set_params(iterator_train__sampler=sampler, callbacks=None).fit({"X": X}, y)
+
+
+def test_weights_of_classes_are_those_of_the_fit(digits):
+    """Also for rows whose classes are balanced otherwise."""
+    X, y = digits
+    y = (y == 3).astype(int)
+    held = np.concatenate([np.flatnonzero(y)[:20], np.flatnonzero(1 - y)[:20]])
+    model = SnapshotEnsembleClassifier(Mlp, class_weight="balanced", members="all", **QUICK)
+    model.fit(X, y, X_val=X[held], y_val=y[held])
+    weight = len(y) / (2 * np.bincount(y))
+    expected = -log_loss(y[held], model.predict_proba(X[held]), sample_weight=weight[y[held]])
+    assert model.validation_score_ == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="Of X_val, y_val and sample_weight_val: "):
+        model.fit(X, y, X_val=X[held], y_val=y[held], sample_weight_val=np.zeros(40))
+
+
+@pytest.mark.parametrize("groups", [[None, "a", 3] * 200, np.arange(600), ["x", "y"] * 300])
+def test_groups_of_any_kind(digits, groups):
+    model = SnapshotEnsembleClassifier(Mlp, n_chains=2, **QUICK)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two groups may have one fold
+        model.fit(*digits, groups=groups)
+    with pytest.raises(ValueError, match="Got groups of shape"):
+        model.fit(*digits, groups=np.zeros((600, 2)))
