@@ -43,9 +43,9 @@ class Unseen(NamedTuple):
         """Negative log-loss or mean squared error of the weighted mean: higher is better."""
         if self.y.ndim == 1:
             true = _of_true_class(self.predictions, self.y)
-            losses = -np.log((weights @ true).clip(_EPS))
+            losses = -np.log(_mean(weights, true).clip(_EPS))
         else:
-            combined = np.tensordot(weights, self.predictions, axes=1)
+            combined = _mean(weights, self.predictions)
             losses = ((combined - self.y) ** 2).mean(axis=1)
         return -float(np.average(losses, weights=self.sample_weight))
 
@@ -128,7 +128,8 @@ def stacked(
             options={"ftol": 1e-10, "maxiter": 200},
         )
         better = np.zeros(len(predictions))
-        better[face] = np.where(found.x > _NO_WEIGHT, found.x, 0)
+        # Rounded, lest the number of BLAS's threads in the optimizer decide about the last bits.
+        better[face] = np.where(found.x > _NO_WEIGHT, found.x, 0).round(6)
         better /= better.sum()
         if loss(better)[0] >= loss(weights)[0]:
             break
@@ -175,10 +176,15 @@ def _log_loss(
     true = _of_true_class(predictions, y)
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        p = (weights @ true).clip(_EPS)
-        return -float(share @ np.log(p)), -(true @ (share / p))
+        p = _mean(weights, true).clip(_EPS)
+        return -float((share * np.log(p)).sum()), -np.einsum("mn,n->m", true, share / p)
 
     return loss
+
+
+def _mean(weights: NDArray[np.float64], values: NDArray[Any]) -> NDArray[np.float64]:
+    """Weighted mean over the first axis, without BLAS, whose bits depend on its threads."""
+    return np.einsum("m,m...->...", weights, values)
 
 
 def _of_true_class(predictions: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
@@ -195,14 +201,14 @@ def _squared_error(
     """Squared error: with weights of sum 1 a quadratic form of the errors, up to a factor."""
     errors = (predictions - y) * np.sqrt(share)[:, None]
     errors = errors.reshape(len(errors), -1)
-    products = errors @ errors.T
+    products = np.einsum("ip,jp->ij", errors, errors)
     # By the best cycle's: one that is far off must not set the measure.
     least = max(products.diagonal().min(), np.finfo(np.float64).eps * np.trace(products))
     products /= max(least, np.finfo(np.float64).tiny)
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        gradient = products @ weights
-        return float(weights @ gradient), 2 * gradient
+        gradient = np.einsum("ij,j->i", products, weights)
+        return float((weights * gradient).sum()), 2 * gradient
 
     return loss
 
