@@ -339,7 +339,8 @@ class BaseSnapshotEnsemble(NetParameters):
             how = "cross" if self.n_chains_ > 1 else None
         if held is not None:
             how = None
-        how = self._as_before(how, held is not None, groups is not None, go_on=go_on)
+        by = "groups" if groups is not None else getattr(data.X, "precision", "rows")
+        how = self._as_before(how, by, held is not None, go_on=go_on)
         chosen = folds(how, self.n_chains_, data.X, data.y, groups, self._seed_)
         if chosen is not None and len(chosen.left_out) != self.n_chains_:
             raise ValueError(
@@ -364,9 +365,9 @@ class BaseSnapshotEnsemble(NetParameters):
             )
         return chosen
 
-    def _as_before(self, how: Any, is_held: bool, is_grouped: bool, *, go_on: bool) -> Any:
+    def _as_before(self, how: Any, by: str, is_held: bool, *, go_on: bool) -> Any:
         """How rows are left out, or None where earlier calls trained on what would be unseen."""
-        now = ("groups" if is_grouped else "rows", how)
+        now = (by, how)
         if not go_on:
             self._left_out_by_ = now
         elif how is not None and (now != self._left_out_by_ or hasattr(how, "get_n_splits")):

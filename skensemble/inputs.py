@@ -46,6 +46,8 @@ class ArrayInput:
         self.X = X
         self.n_samples = X.shape[0]
         self.row_shape: Any = X.shape[1:]
+        #: A number that both hold may still be another, and so hash to another fold.
+        self.precision = "single" if X.dtype.kind == "f" and X.dtype.itemsize < 8 else "double"
 
     def rows(self, convert: Convert) -> Any:
         """All rows, to be indexed by a tensor of row numbers."""

@@ -148,12 +148,11 @@ def _hashed(X: Any, salt: Any) -> Hashes:
 def _values(X: NDArray[Any], columns: Hashes) -> Hashes:
     """A hash of each value in its column; 0 where the value is 0.
 
-    Of the value in single precision, so that both precisions of a table have the same folds.
+    In double precision: in single, all time stamps of a minute would be one.
     """
-    with np.errstate(over="ignore"):
-        values = np.array(X, dtype=np.float32)
+    values = np.array(X, dtype=np.float64)
     values[np.isnan(values)] = np.nan
-    hashes = _mix(values.view(np.uint32) ^ columns)
+    hashes = _mix(values.view(np.uint64) ^ columns)
     hashes[values == 0] = 0
     return hashes
 
