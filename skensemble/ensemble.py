@@ -675,9 +675,26 @@ class BaseSnapshotEnsemble(NetParameters):
         progress = None
         if self.verbose:
             progress = Progress(n_cycles, steps_per_epoch, n_steps, first_cycle)
+        lanes = self._lanes(ready, parts, plan, example, generators, interrupts, progress)
+        if ready.unseen is None:
+            return Run(plan, steps_per_epoch, lanes, interrupts)
+        self._begin_judging(ready.unseen, first_cycle, n_cycles)
+        return Run(plan, steps_per_epoch, lanes, interrupts, ready.unseen.add)
+
+    def _lanes(
+        self,
+        ready: Prepared,
+        parts: list[Any],
+        plan: schedules.Plan,
+        example: Any,
+        generators: list[Generators],
+        interrupts: Interrupts,
+        progress: Progress | None,
+    ) -> list[Lane]:
+        """One for all chains that train as one, else one for each."""
+        together = len(ready.nets) == 1
         lanes = []
-        for k, (net, part) in enumerate(zip(nets, parts, strict=True)):
-            together = len(nets) == 1
+        for k, (net, part) in enumerate(zip(ready.nets, parts, strict=True)):
             valid = ready.valid if together and self.n_chains_ > 1 else ready.valid[k]
             lanes.append(
                 Lane(
@@ -692,17 +709,17 @@ class BaseSnapshotEnsemble(NetParameters):
                     valid=valid if ready.valid[k] is not None else None,
                 )
             )
-        on_cycle = None
-        if ready.unseen is not None:
-            for cycle in range(first_cycle):
-                ready.unseen.add(self._states(cycle))
-            ready.unseen.n_before = first_cycle
-            # "auto" stops too: it pays (see benchmarks/README.md)
-            if self.early_stopping is True or (self.early_stopping and self._is_loss_known()):
-                ready.unseen.n_planned = first_cycle + n_cycles
-                ready.unseen.patience = int(self.n_iter_no_change)
-            on_cycle = ready.unseen.add
-        return Run(plan, steps_per_epoch, lanes, interrupts, on_cycle)
+        return lanes
+
+    def _begin_judging(self, unseen: UnseenRows, first_cycle: int, n_cycles: int) -> None:
+        """Show the unseen rows the cycles of earlier calls, and say when they are to stop a run."""
+        for cycle in range(first_cycle):
+            unseen.add(self._states(cycle))
+        unseen.n_before = first_cycle
+        # "auto" stops too: it pays (see benchmarks/README.md)
+        if self.early_stopping is True or (self.early_stopping and self._is_loss_known()):
+            unseen.n_planned = first_cycle + n_cycles
+            unseen.patience = int(self.n_iter_no_change)
 
     def _states(self, cycle: int) -> list[State]:
         """All chains at the end of a cycle."""
