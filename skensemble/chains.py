@@ -61,12 +61,17 @@ class Chains(nn.Module):
     def _in_place(self) -> list[torch.Tensor]:
         return list(self.tensors.values())
 
+    @functools.cached_property
+    def _batched(self) -> Callable[..., torch.Tensor]:
+        # Made once: making it anew takes a twentieth of a small step.
+        return vmap(self._output, randomness="different")
+
     def each(self, X: Any) -> torch.Tensor:
         """Output of each chain for a batch of its own, both stacked along the first axis."""
         if hasattr(self.one, "forward_members"):
             forward: Any = self.one.forward_members
             return forward(self.tensors, X, training=self.training)
-        return vmap(self._output, randomness="different")(X, *self._in_place)
+        return self._batched(X, *self._in_place)
 
     def each_and_pullback(self, X: Any) -> tuple[torch.Tensor, Callable[[torch.Tensor], None]]:
         """Outputs in training, and what sets the gradients from those of the outputs."""
@@ -138,7 +143,7 @@ class Chains(nn.Module):
         return super()._apply(*args, **kwargs)
 
     def _forget(self) -> None:
-        for name in ("tensors", "_places", "_in_place"):
+        for name in ("tensors", "_places", "_in_place", "_batched"):
             self.__dict__.pop(name, None)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Chains":
