@@ -1,4 +1,4 @@
-"""``python -m benchmarks fit|predict|latency|memory|scaling|chains|outoffold``."""
+"""``python -m benchmarks fit|predict|latency|memory|scaling|chains|outoffold|accuracy``."""
 
 import argparse
 from pathlib import Path
@@ -20,16 +20,26 @@ COMMANDS = {
 def main() -> None:
     """Run one benchmark, print its tables, and write them as JSON where asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("command", choices=[*COMMANDS, "outoffold"])
+    parser.add_argument("command", choices=[*COMMANDS, "outoffold", "accuracy"])
     parser.add_argument("--repeats", type=int, default=7, help="rounds of each measurement")
     parser.add_argument("--smallest", action="store_true", help="tiny data, to see that it runs")
     parser.add_argument("--json", type=Path, metavar="DIR", help="folder for the JSON file")
     parser.add_argument("--peers", action="store_true", help="also the packages of extra 'bench'")
-    accuracy = parser.add_argument_group("outoffold")
-    accuracy.add_argument("--data", type=Path, metavar="DIR", help="tables with an index.json")
-    accuracy.add_argument("--splits", type=int, default=5, help="fits of each table")
-    accuracy.add_argument("--cache", type=Path, metavar="FILE", help="JSON file to go on from")
-    accuracy.add_argument("--bootstrap", action="store_true", help="also rows drawn with repeats")
+    real = parser.add_argument_group("outoffold, accuracy")
+    real.add_argument("--data", type=Path, metavar="DIR", help="tables with an index.json")
+    real.add_argument("--splits", type=int, default=5, help="fits of each table")
+    real.add_argument("--cache", type=Path, metavar="FILE", help="JSON file to go on from")
+    outoffold = parser.add_argument_group("outoffold")
+    outoffold.add_argument("--bootstrap", action="store_true", help="also rows drawn with repeats")
+    accuracy = parser.add_argument_group("accuracy")
+    accuracy.add_argument("--rows", type=int, nargs="+", default=[3_000], help="to train on")
+    accuracy.add_argument("--methods", nargs="+", metavar="NAME", help="these alone")
+    accuracy.add_argument("--tables", nargs="+", metavar="NAME", help="these alone")
+    accuracy.add_argument("--threads", type=int, help="of every method")
+    accuracy.add_argument(
+        "--no-times", action="store_true", help="keep no seconds, as something else is running"
+    )
+    accuracy.add_argument("--picture", type=Path, metavar="FILE", help="loss over fit time")
     arguments = parser.parse_args()
     results = tables_of(arguments)
     print(machine())
@@ -49,6 +59,21 @@ def tables_of(arguments: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
             splits=arguments.splits,
             cache=arguments.cache,
             bootstrap=arguments.bootstrap,
+        )
+    if arguments.command == "accuracy":
+        from . import accuracy
+
+        return accuracy.run(
+            smallest=arguments.smallest,
+            data=arguments.data,
+            splits=arguments.splits,
+            sizes=arguments.rows,
+            methods=arguments.methods or tuple(accuracy.METHODS),
+            only=arguments.tables,
+            cache=arguments.cache,
+            threads=arguments.threads,
+            times=not arguments.no_times,
+            picture=arguments.picture,
         )
     rows = COMMANDS[arguments.command](
         repeats=2 if arguments.smallest else arguments.repeats,

@@ -5,8 +5,6 @@ be, its test predictions from ``predict_members``: all rules are judged on the s
 """
 
 import itertools
-import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble.members import all_cycles, greedy, last_cycles, stacked
 from skensemble.schedules import cycle_ends
 
+from .cache import Cache
 from .tables import Table, encode, split, tables
 
 ESTIMATORS = {
@@ -132,6 +131,23 @@ def measure(table: Table, seed: int, bootstrap: bool, options: dict[str, Any]) -
     }
 
 
+def fit(
+    known: Cache, table: Table, seed: int, bootstrap: bool, options: dict[str, Any]
+) -> dict[str, Any]:
+    """The figures of one split, measured if they are not known.
+
+    The key holds the estimator's parameters, so that other defaults are other results. A change
+    of the code behind the same parameters it cannot see: that needs a new file.
+    """
+    parameters = estimator(table, **options).get_params()
+    settings = {"bootstrap": bootstrap, "rows": len(table.y), **parameters}
+    return known.get(
+        [table.name, seed, settings],
+        lambda: measure(table, seed, bootstrap, options),
+        f"{table.name} {seed}{' bootstrap' * bootstrap}",
+    )
+
+
 def twins(X: np.ndarray, X_test: np.ndarray) -> float:
     """Share of the test rows that stand in the training part as well.
 
@@ -193,43 +209,6 @@ def stages(outputs: Outputs) -> dict[str, list[float]]:
     }
 
 
-class Cache:
-    """Results by table, split and settings, in a JSON file where one is given.
-
-    The key holds the estimator's parameters, so that other defaults are other results. A change
-    of the code behind the same parameters it cannot see: that needs a new file.
-    """
-
-    def __init__(self, path: Path | None):
-        self.path = path
-        self.results = json.loads(path.read_text()) if path and path.exists() else {}
-
-    def get(
-        self, table: Table, seed: int, bootstrap: bool, options: dict[str, Any]
-    ) -> dict[str, Any]:
-        """A result that is there, or a new one, which is written at once."""
-        parameters = estimator(table, **options).get_params()
-        settings = {"bootstrap": bootstrap, "rows": len(table.y), **parameters}
-        key = json.dumps([table.name, seed, settings], default=str)
-        if key not in self.results:
-            self.results[key] = measure(table, seed, bootstrap, options)
-            print(
-                f"{table.name} {seed}{' bootstrap' * bootstrap}: "
-                f"{self.results[key]['seconds']:.1f} s",
-                file=sys.stderr,
-                flush=True,
-            )
-            self._write()
-        return self.results[key]
-
-    def _write(self) -> None:
-        if self.path is not None:
-            # Replaced as a whole, so that a run stopped here leaves the old file or the new.
-            new = self.path.with_name(self.path.name + ".new")
-            new.write_text(json.dumps(self.results, indent=1) + "\n")
-            new.replace(self.path)
-
-
 Results = dict[str, list[dict[str, Any]]]
 
 
@@ -248,9 +227,9 @@ def run(
     plain: Results = {}
     resampled: Results = {}
     for table in todo:
-        plain[table.name] = [known.get(table, i, False, options) for i in range(splits)]
+        plain[table.name] = [fit(known, table, i, False, options) for i in range(splits)]
         if bootstrap:
-            resampled[table.name] = [known.get(table, i, True, options) for i in range(splits)]
+            resampled[table.name] = [fit(known, table, i, True, options) for i in range(splits)]
     return {
         "By table: log-loss, or RMSE / standard deviation": summary(plain, resampled),
         "Stacked against other rules": comparison(plain),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import train_test_split
@@ -67,7 +67,16 @@ def split(
 
 
 def encode(train: Table, test: Table) -> tuple[np.ndarray, np.ndarray]:
-    """Both parts as float32 numbers, by what the training part alone tells.
+    """Both parts as float32 numbers, by what the training part alone tells."""
+    columns = encoder()
+    return (
+        columns.fit_transform(train.X).astype(np.float32),
+        columns.transform(test.X).astype(np.float32),
+    )
+
+
+def encoder() -> ColumnTransformer:
+    """What turns a frame into numbers.
 
     A column for each category, those of fewer than ten rows in one and unknown ones in none;
     numbers with the median where they miss, and a column that says where that was.
@@ -75,14 +84,10 @@ def encode(train: Table, test: Table) -> tuple[np.ndarray, np.ndarray]:
     categories = OneHotEncoder(
         min_frequency=10, handle_unknown="ignore", sparse_output=False, dtype=np.float32
     )
-    encoder = make_column_transformer(
+    return make_column_transformer(
         (categories, make_column_selector(dtype_include="category")),
         (
             SimpleImputer(strategy="median", add_indicator=True),
             make_column_selector(dtype_exclude="category"),
         ),
-    )
-    return (
-        encoder.fit_transform(train.X).astype(np.float32),
-        encoder.transform(test.X).astype(np.float32),
     )

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .generators import forked
 from .modules import called, first_output
-from .snapshots import State, named_tensors, places, stacked
+from .snapshots import State, named_tensors, places
 
 
 class Chains(nn.Module):
@@ -35,13 +35,11 @@ class Chains(nn.Module):
         self.n_chains = len(modules)
         self.one = modules[0]
         tensors = [dict(named_tensors(module)) for module in modules]
-        # As gradients come, lest they be copied.
-        join = stacked if hasattr(self.one, "forward_members") else torch.stack
         made: dict[int, torch.Tensor] = {}  # tied parameters stay one
         for holder, key, name in list(places(self.one)):
             first = tensors[0][name]
             if id(first) not in made:
-                stack = join([state[name].detach() for state in tensors])
+                stack = torch.stack([state[name].detach() for state in tensors])
                 is_parameter = isinstance(first, nn.Parameter)
                 made[id(first)] = (
                     nn.Parameter(stack, first.requires_grad) if is_parameter else stack

@@ -20,6 +20,10 @@ def auto_n_chains(n_samples: int) -> int:
 
 
 def auto_max_epochs(n_samples: int) -> int:
-    """So many epochs that there are 4,000 steps, at least 10 and at most 100."""
+    """So many epochs that there are 4,000 steps, at least 10 and at most 250.
+
+    Below 500 rows at most as many as half the rows, but not below 100.
+    """
     steps_per_epoch = math.ceil(n_samples / auto_batch_size(n_samples))
-    return int(np.clip(round(4000 / steps_per_epoch), 10, 100))
+    most = int(np.clip(n_samples // 2, 100, 250))
+    return int(np.clip(round(4000 / steps_per_epoch), 10, most))

@@ -25,6 +25,7 @@ from . import inputs, schedules
 from .batches import DatasetRows, Draw, TensorRows, numpy_type, to_tensor
 from .chains import can_train_as_one
 from .defaults import SMALL, auto_batch_size, auto_max_epochs, auto_n_chains
+from .frames import Columns, is_frame
 from .generators import Generators, chain_seed, private_generators, seed_of
 from .inference import chunk_size, member_outputs
 from .interrupts import Interrupts
@@ -34,7 +35,7 @@ from .parameters import NetParameters
 from .progress import Progress
 from .runs import Lane, Run
 from .snapshots import Snapshots, State, uncompiled
-from .tables import TableScaler
+from .tables import TableEncoder
 from .threads import few_threads
 from .training import SnapshotNet, copied, new_net
 from .unseen import UnseenRows
@@ -100,7 +101,8 @@ class BaseSnapshotEnsemble(NetParameters):
     _seed_: int
     _left_out_by_: tuple[str, Any]
     _row_shape_: Any
-    _scaler_: TableScaler | None
+    _columns_: Columns | None
+    _encoder_: TableEncoder | None
     _dtype_: torch.dtype
     _is_small_: bool
     _n_steps_: int
@@ -123,7 +125,8 @@ class BaseSnapshotEnsemble(NetParameters):
             "_seed_",
             "_left_out_by_",
             "_row_shape_",
-            "_scaler_",
+            "_columns_",
+            "_encoder_",
             "_dtype_",
             "_is_small_",
             "_n_steps_",
@@ -409,8 +412,16 @@ class BaseSnapshotEnsemble(NetParameters):
 
     def _read_input(self, X: Any, y: Any = "no_validation", *, reset: bool) -> tuple[Any, Any]:
         """X, and y beside it, checked; rows of another shape than in fit are refused here."""
+        if reset:
+            self._columns_ = self._new_columns(X)
         source, y = inputs.read(
-            self, X, y, reset=reset, X_checks=self._X_checks(), y_checks=self._y_checks()
+            self,
+            X,
+            y,
+            reset=reset,
+            X_checks=self._X_checks(),
+            y_checks=self._y_checks(),
+            columns=self._columns_,
         )
         if self.module is None and not isinstance(source, inputs.ArrayInput):
             raise ValueError(
@@ -426,6 +437,13 @@ class BaseSnapshotEnsemble(NetParameters):
             )
         return source, y
 
+    def _new_columns(self, X: Any) -> Columns | None:
+        """What will tell the kinds of columns, where they are not all numbers by themselves."""
+        by_dtype = isinstance(self.categorical_features, str) or self.categorical_features is None
+        if self.module is not None or not (is_frame(X) or not by_dtype):
+            return None
+        return Columns(self.categorical_features)
+
     def _refuse_multilabel(self, y: Any) -> None:
         """Nothing to refuse in a regressor."""
 
@@ -434,7 +452,11 @@ class BaseSnapshotEnsemble(NetParameters):
 
     def _X_checks(self) -> dict[str, Any]:
         if self.module is None:
-            return {"dtype": [np.float64, np.float32], "accept_sparse": "csr"}
+            return {
+                "dtype": [np.float64, np.float32],
+                "accept_sparse": "csr",
+                "ensure_all_finite": "allow-nan",
+            }
         return {"dtype": "numeric", "allow_nd": True, "accept_sparse": "csr"}
 
     # ------------------------------------------------------------------------ preparing
@@ -445,19 +467,20 @@ class BaseSnapshotEnsemble(NetParameters):
         one_batch = self._batch_size(n_samples) >= n_samples
         self._is_small_ = self.module is None and n_samples <= SMALL and one_batch
         if self.module is not None:
-            self._scaler_, self._dtype_ = None, float_type(self.module)
+            self._encoder_, self._dtype_ = None, float_type(self.module)
             return
         has_float64 = torch.device(self.device or "cpu").type != "mps"
         self._dtype_ = torch.float64 if self._is_small_ and has_float64 else torch.float32
         weight = data.sample_weight
         if self._is_small_ and weight is None:
             weight = np.ones(n_samples)  # one way to take quantiles: no two roundings
-        self._scaler_ = TableScaler().fit(data.X.X, weight)
+        kinds = None if self._columns_ is None else self._columns_.is_categorical_
+        self._encoder_ = TableEncoder().fit(data.X.X, data.y, weight, kinds)
 
     def _tensor(self, X: NDArray[Any]) -> torch.Tensor:
         """Rows as the module takes them."""
-        if self._scaler_ is not None:
-            X = self._scaler_.transform(X, numpy_type(self._dtype_))
+        if self._encoder_ is not None:
+            X = self._encoder_.transform(X, numpy_type(self._dtype_))
         return to_tensor(X, self._dtype_)
 
     def _prepare(
@@ -515,7 +538,10 @@ class BaseSnapshotEnsemble(NetParameters):
         """All rows as the module takes them, to be indexed by row numbers."""
         if isinstance(data.X, inputs.DatasetInput):
             data.X.dtype = self._dtype_
-        return data.X.rows(self._tensor)
+        row_bytes = 0
+        if self._encoder_ is not None:
+            row_bytes = self._encoder_.n_outputs_ * self._dtype_.itemsize
+        return data.X.rows(self._tensor, row_bytes)
 
     def _unseen_rows(
         self, net: SnapshotNet, X: Any, index: list[NDArray[Any]], judged: Examples
@@ -585,7 +611,9 @@ class BaseSnapshotEnsemble(NetParameters):
         }
         given = set(self._by_prefix("module"))
         sizes: dict[str, Any] = {"n_outputs": self._n_outputs()}
-        if isinstance(self._row_shape_, tuple) and self._row_shape_:
+        if self._encoder_ is not None:
+            sizes["n_inputs"] = self._encoder_.n_outputs_
+        elif isinstance(self._row_shape_, tuple) and self._row_shape_:
             sizes["n_inputs"] = self._row_shape_[0]
         if self.module is None:
             sizes["dtype"] = self._dtype_

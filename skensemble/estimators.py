@@ -61,7 +61,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     max_epochs : int or "auto", default="auto"
         The budget: passes of each chain over its rows, the same whatever `n_cycles` is. Cycles
         end on steps, so that it need not be a multiple of `n_cycles`. "auto": as many as make
-        4,000 steps of the automatic `batch_size` over all rows, at least 10 and at most 100.
+        4,000 steps of the automatic `batch_size` over all rows, at least 10 and at most 250 (at
+        most half the number of rows, but not below 100).
     batch_size : int or "auto", default="auto"
         Rows of a step, at most; all batches of an epoch are of one size, give or take a row.
         "auto": the number of rows / 24, rounded to a power of two from 32 to 128.
@@ -102,6 +103,10 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         rows. Without unseen rows it does nothing. "auto": see Notes.
     n_iter_no_change : int, default=2
         Number of such cycles in a row. They are kept, and weighted as the others are.
+    categorical_features : "from_dtype", array-like of {bool, int, str} or None
+        Columns that are categories, of the built-in network. "from_dtype" (the default): those of
+        a frame whose type says so, and strings. A list of names or positions, or a mask: these
+        alone, and any other column that is no number is refused. None: no column. See Notes.
     voting : {"soft", "hard"}, default="soft"
         Whether the members' probabilities or their votes are averaged. A tie goes to the first
         class. With "hard" there is no `predict_proba`, `predict_log_proba` and
@@ -188,6 +193,11 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     that look at single batches train one after another, cycle by cycle. The results are the same
     but for rounding and for what dropout draws.
 
+    The built-in network takes tables as they are: arrays, sparse matrices, and frames of pandas,
+    polars and others with numbers, categories, strings, booleans and dates. Missing values are
+    values of their own, and categories that `fit` has not seen are none.
+    See :class:`~skensemble.tables.TableEncoder` and :class:`~skensemble.frames.Columns`.
+
     Up to 32 rows in one batch, the built-in network trains in float64 and without dropout: there
     a row of weight two is the same as two rows.
 
@@ -251,6 +261,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         validation: Any = "auto",
         early_stopping: bool | str = "auto",
         n_iter_no_change: int = 2,
+        categorical_features: Any = "from_dtype",
         voting: str = "soft",
         class_weight: Any = None,
         net: Any = None,
@@ -277,6 +288,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
             validation=validation,
             early_stopping=early_stopping,
             n_iter_no_change=n_iter_no_change,
+            categorical_features=categorical_features,
             net=net,
             callbacks=callbacks,
             device=device,
@@ -506,6 +518,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = True
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.module is None
         return tags
 
 
@@ -539,7 +552,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     max_epochs : int or "auto", default="auto"
         The budget: passes of each chain over its rows, the same whatever `n_cycles` is. Cycles
         end on steps, so that it need not be a multiple of `n_cycles`. "auto": as many as make
-        4,000 steps of the automatic `batch_size` over all rows, at least 10 and at most 100.
+        4,000 steps of the automatic `batch_size` over all rows, at least 10 and at most 250 (at
+        most half the number of rows, but not below 100).
     batch_size : int or "auto", default="auto"
         Rows of a step, at most; all batches of an epoch are of one size, give or take a row.
         "auto": the number of rows / 24, rounded to a power of two from 32 to 128.
@@ -583,6 +597,10 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         rows. Without unseen rows it does nothing. "auto": see Notes.
     n_iter_no_change : int, default=2
         Number of such cycles in a row. They are kept, and weighted as the others are.
+    categorical_features : "from_dtype", array-like of {bool, int, str} or None
+        Columns that are categories, of the built-in network. "from_dtype" (the default): those of
+        a frame whose type says so, and strings. A list of names or positions, or a mask: these
+        alone, and any other column that is no number is refused. None: no column. See Notes.
     net : skorch.NeuralNet subclass, default=None
         A class of your own to train with, such as one that overrides ``get_loss``. None: ours.
     callbacks : list of skorch callbacks, default=None
@@ -662,6 +680,11 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     that look at single batches train one after another, cycle by cycle. The results are the same
     but for rounding and for what dropout draws.
 
+    The built-in network takes tables as they are: arrays, sparse matrices, and frames of pandas,
+    polars and others with numbers, categories, strings, booleans and dates. Missing values are
+    values of their own, and categories that `fit` has not seen are none.
+    See :class:`~skensemble.tables.TableEncoder` and :class:`~skensemble.frames.Columns`.
+
     Up to 32 rows in one batch, the built-in network trains in float64 and without dropout: there
     a row of weight two is the same as two rows.
 
@@ -715,6 +738,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         validation: Any = "auto",
         early_stopping: bool | str = "auto",
         n_iter_no_change: int = 2,
+        categorical_features: Any = "from_dtype",
         net: Any = None,
         callbacks: Any = None,
         device: Any = "cpu",
@@ -739,6 +763,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
             validation=validation,
             early_stopping=early_stopping,
             n_iter_no_change=n_iter_no_change,
+            categorical_features=categorical_features,
             net=net,
             callbacks=callbacks,
             device=device,
@@ -889,4 +914,5 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.module is None
         return tags

@@ -27,9 +27,13 @@ from torch.utils.data import (
 )
 
 from .batches import DatasetRows, to_tensor
+from .frames import Columns
 
 #: Types of a table that are taken as they are.
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+#: Bytes of converted rows that are kept through a fit.
+_AHEAD = 1 << 26
 
 Convert = Callable[[NDArray[Any]], torch.Tensor]
 
@@ -49,8 +53,13 @@ class ArrayInput:
         #: A number that both hold may still be another, and so hash to another fold.
         self.precision = "single" if X.dtype.kind == "f" and X.dtype.itemsize < 8 else "double"
 
-    def rows(self, convert: Convert) -> Any:
-        """All rows, to be indexed by a tensor of row numbers."""
+    def rows(self, convert: Convert, row_bytes: int = 0) -> Any:
+        """All rows, to be indexed by a tensor of row numbers.
+
+        Converted ahead, unless they become so long that they would fill the memory.
+        """
+        if self.n_samples * row_bytes > _AHEAD:
+            return ConvertedRows(self.X, convert)
         return convert(self.X)
 
     def chunks(self, convert: Convert, size: int) -> Iterator[Any]:
@@ -62,16 +71,16 @@ class ArrayInput:
 class SparseInput(ArrayInput):
     """A scipy sparse matrix, of which never more than a few rows are made dense at a time."""
 
-    def rows(self, convert: Convert) -> Any:
-        return SparseRows(self.X, convert)
+    def rows(self, convert: Convert, row_bytes: int = 0) -> Any:
+        return ConvertedRows(self.X, convert)
 
     def chunks(self, convert: Convert, size: int) -> Iterator[Any]:
         for start in range(0, self.n_samples, size):
             yield convert(self.X[start : start + size].toarray())
 
 
-class SparseRows:
-    """Rows of a CSR matrix that become a dense tensor when they are asked for."""
+class ConvertedRows:
+    """Rows of an array or of a CSR matrix that are converted when they are asked for."""
 
     def __init__(self, X: Any, convert: Convert, device: Any = "cpu"):
         self.X, self.convert, self.device = X, convert, torch.device(device)
@@ -82,15 +91,16 @@ class SparseRows:
     def __getitem__(self, index: Any) -> torch.Tensor:
         if isinstance(index, torch.Tensor):
             index = index.cpu().numpy()
-        return self.convert(self.X[index].toarray()).to(self.device)
+        rows = self.X[index]
+        return self.convert(rows.toarray() if issparse(rows) else rows).to(self.device)
 
-    def part(self, index: torch.Tensor) -> "SparseRows":
+    def part(self, index: torch.Tensor) -> "ConvertedRows":
         """Some of the rows."""
-        return SparseRows(self.X[index.cpu().numpy()], self.convert, self.device)
+        return ConvertedRows(self.X[index.cpu().numpy()], self.convert, self.device)
 
-    def to(self, device: Any) -> "SparseRows":
+    def to(self, device: Any) -> "ConvertedRows":
         """The same rows, to be handed out on a device."""
-        return SparseRows(self.X, self.convert, device)
+        return ConvertedRows(self.X, self.convert, device)
 
 
 class DictInput:
@@ -107,7 +117,7 @@ class DictInput:
         self.n_samples = len(next(iter(X.values())))
         self.row_shape: Any = {name: array.shape[1:] for name, array in X.items()}
 
-    def rows(self, convert: Convert) -> Any:
+    def rows(self, convert: Convert, row_bytes: int = 0) -> Any:
         return DictRows({name: convert(array) for name, array in self.X.items()})
 
     def chunks(self, convert: Convert, size: int) -> Iterator[Any]:
@@ -187,7 +197,7 @@ class DatasetInput:
             )
         return item[1]
 
-    def rows(self, convert: Convert) -> Any:
+    def rows(self, convert: Convert, row_bytes: int = 0) -> Any:
         return self
 
     def __getitem__(self, index: slice) -> Any:
@@ -211,6 +221,7 @@ def read(
     reset: bool,
     X_checks: dict[str, Any],
     y_checks: dict[str, Any],
+    columns: Columns | None = None,
 ) -> tuple[Input, Any]:
     """Check X, and y beside it, as scikit-learn does.
 
@@ -224,7 +235,11 @@ def read(
         Whether the number and names of columns are learned or compared.
     X_checks, y_checks : dict
         Arguments of scikit-learn's ``check_array`` and ``check_X_y``.
+    columns : Columns, default=None
+        What reads X as a table with columns of many kinds; is fitted where `reset`.
     """
+    if columns is not None:
+        return _read_table(estimator, X, y, columns, reset, y_checks)
     predicting = isinstance(y, str)
     if predicting and _is_plain_table(estimator, X):
         return ArrayInput(X), None
@@ -245,6 +260,19 @@ def read(
         raise _naming_columns(error, X) from error
     X, y = (checked, None) if predicting else checked
     return (SparseInput(X) if issparse(X) else ArrayInput(X)), y
+
+
+def _read_table(
+    estimator: Any, X: Any, y: Any, columns: Columns, reset: bool, y_checks: dict[str, Any]
+) -> tuple[ArrayInput, Any]:
+    """A table with columns of many kinds as numbers and codes of categories."""
+    predicting = isinstance(y, str)
+    if y is None:
+        raise ValueError("Got y=None, but expected the targets beside a table.")
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    matrix = columns.fit_transform(X) if reset else columns.transform(X)
+    source = ArrayInput(check_array(matrix, ensure_all_finite="allow-nan", estimator=estimator))
+    return _read_beside(source, None if predicting else y, y_checks)
 
 
 def _is_plain_table(estimator: Any, X: Any) -> bool:

@@ -19,7 +19,7 @@ class TableNetwork(nn.Module):
         Number of raw scores (classes) or of regression outputs.
     hidden : sequence of int, default=(128, 128)
         Units of each hidden layer.
-    dropout : float, default=0.1
+    dropout : float, default=0.0
         Probability with which a hidden unit is dropped in training.
     dtype : torch.dtype, default=torch.float32
         Type of the parameters.
@@ -41,7 +41,7 @@ class TableNetwork(nn.Module):
         n_inputs: int,
         n_outputs: int,
         hidden: Sequence[int] = (128, 128),
-        dropout: float = 0.1,
+        dropout: float = 0.0,
         dtype: torch.dtype = torch.float32,
     ):
         super().__init__()
@@ -152,7 +152,8 @@ def _pull(kept: Kept, parameters: Sequence[torch.Tensor], g: torch.Tensor) -> No
     with torch.no_grad():
         for i in reversed(range(len(inputs))):
             weight, bias = parameters[2 * i : 2 * i + 2]
-            _accumulate(weight, torch.bmm(inputs[i].mT, g).mT)
+            # Contiguous as the weights are: the fused optimizer copies all that is not.
+            _accumulate(weight, torch.bmm(g.mT, inputs[i]))
             _accumulate(bias, g.sum(dim=1))
             if i:
                 g = torch.bmm(g, weight)

@@ -192,6 +192,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         ],
         "early_stopping": ["boolean", StrOptions({"auto"})],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "net": [type, None],
         "callbacks": [list, tuple, None],
         "device": [str, torch.device, None],
@@ -219,6 +220,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         validation: Any,
         early_stopping: Any,
         n_iter_no_change: Any,
+        categorical_features: Any,
         net: Any,
         callbacks: Any,
         device: Any,
@@ -242,6 +244,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         self.validation = validation
         self.early_stopping = early_stopping
         self.n_iter_no_change = n_iter_no_change
+        self.categorical_features = categorical_features
         self.net = net
         self.callbacks = callbacks
         self.device = device

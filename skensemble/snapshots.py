@@ -74,6 +74,14 @@ class Snapshots(Sequence[State]):
         """Arrays in place of tensors; they come back on the CPU."""
         return {**vars(self), "_stacks": as_arrays(self._stacks)}
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # An array in a pickle forgets how it lay, and with it some products' last bits.
+        self._stacks = {
+            name: stack.mT.contiguous().mT if stack.ndim == 3 else stack
+            for name, stack in self._stacks.items()
+        }
+
 
 def stacked(tensors: list[torch.Tensor]) -> torch.Tensor:
     """Tensors along a new first axis; matrices lie transposed in memory.

@@ -1,111 +1,272 @@
-"""A raw table to numbers that a network can take, learned in fit."""
+"""A table of numbers and category codes to what a network can take, learned in fit."""
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-#: Rows that are transformed at a time, so that no float64 copy of the whole table is made.
-_CHUNK = 8192
+#: Values that are transformed at a time, so that no float64 copy of the whole table is made.
+_AT_ONCE = 1 << 20
 
 #: Beyond this a value is as good as infinite, and infinity over infinity is no number.
 _HUGE = 1e12
 
-#: Values of a sparse matrix that are made dense at a time.
-_DENSE = 1 << 22
+#: Rows by which a tree chooses thresholds; more move them by less than their own width.
+_TREE_ROWS = 20_000
 
 
-class TableScaler:
-    """Columns centred at their median, scaled by their quartiles and smoothly clipped.
+class TableEncoder:
+    """Numbers scaled and, beside it, cut into linear pieces; categories as columns of 0 and 1.
 
-    The median and the distance of the quartiles do not move with outliers, and a smooth clip
-    keeps those within (-3, 3): Holzmüller et al. 2024, section 3 (RealMLP). All of it is done
-    in float64 before any cast: a time stamp's seconds are lost in float32.
+    A number is centred at its median, scaled by its quartiles and smoothly clipped: neither moves
+    with outliers, and the clip keeps those within (-3, 3) ([1]_, section 3). Beside it stand its
+    *pieces* ([2]_, section 3.1): piece *t* rises from 0 to 1 while the number goes from one
+    threshold to the next. With them the first layer can bend anywhere, where a network of scaled
+    numbers is too smooth for most tables. Thresholds are quantiles, or all values where those are
+    few, and the splits of a small decision tree of the target on the column alone.
+
+    Missing numbers become the median, and a further column says where they missed; missing
+    categories are a category. Categories of few rows are one, as are those beyond the most
+    frequent; one that fit has not seen is none.
+
+    Parameters
+    ----------
+    n_pieces : int, default=8
+        Pieces of each number by quantiles; fewer where there are many columns, none beyond a
+        third of `max_inputs`.
+    n_leaves : int, default=16
+        Leaves of the trees at most; fewer where there are few rows.
+    min_rows : int, default=10
+        Categories of fewer rows are one.
+    max_categories : int, default=128
+        Columns of one category column at most.
+    max_inputs : int, default=1024
+        Columns of numbers and their pieces together, as far as there are pieces.
 
     Attributes
     ----------
-    center_, scale_ : ndarray of float64 of shape (n_features,)
+    n_outputs_ : int
+        Columns that :meth:`transform` returns.
+    center_, scale_ : ndarray of float64 of shape (n_numbers,)
 
     References
     ----------
     .. [1] D. Holzmüller, L. Grinsztajn and I. Steinwart, "Better by Default: Strong Pre-Tuned
        MLPs and Boosted Trees on Tabular Data", NeurIPS 2024.
+    .. [2] Y. Gorishniy, I. Rubachev and A. Babenko, "On Embeddings for Numerical Features in
+       Tabular Deep Learning", NeurIPS 2022.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from skensemble.tables import TableScaler
+    >>> from skensemble.tables import TableEncoder
     >>> X = np.array([[0.0], [1.0], [2.0], [3.0], [1e9]])
-    >>> TableScaler().fit(X).transform(X, np.float64).round(2).ravel()
-    array([-0.95, -0.49,  0.  ,  0.49,  3.  ])
+    >>> TableEncoder(n_pieces=2).fit(X).transform(X, np.float64).round(2)
+    array([[-0.95,  0.  ,  0.  ],
+           [-0.49,  0.5 ,  0.  ],
+           [ 0.  ,  1.  ,  0.  ],
+           [ 0.49,  1.  ,  0.  ],
+           [ 3.  ,  1.  ,  1.  ]])
     """
 
     center_: NDArray[np.float64]
     scale_: NDArray[np.float64]
+    n_outputs_: int
 
-    def fit(self, X: Any, weight: NDArray[Any] | None = None) -> "TableScaler":
-        """Learn the columns' quantiles.
+    def __init__(
+        self,
+        n_pieces: int = 8,
+        n_leaves: int = 16,
+        min_rows: int = 10,
+        max_categories: int = 128,
+        max_inputs: int = 1024,
+    ):
+        self.n_pieces, self.n_leaves = n_pieces, n_leaves
+        self.min_rows, self.max_categories = min_rows, max_categories
+        self.max_inputs = max_inputs
+
+    def fit(
+        self,
+        X: Any,
+        y: NDArray[Any] | None = None,
+        weight: NDArray[Any] | None = None,
+        is_categorical: NDArray[np.bool_] | None = None,
+    ) -> "TableEncoder":
+        """Learn the columns.
 
         Parameters
         ----------
         X : ndarray or CSR matrix of shape (n_samples, n_features)
+            NaN is missing; columns of categories hold their codes, integers from 0.
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Integers are classes, floats targets of a regression. None: thresholds are quantiles.
         weight : ndarray of shape (n_samples,), default=None
             A row of weight two counts as two rows. None: each counts once.
+        is_categorical : ndarray of bool of shape (n_features,), default=None
+            None: all columns are numbers.
         """
-        levels = [0, 0.25, 0.5, 0.75, 1]
-        if issparse(X):
-            low, q1, median, q3, high = _sparse_quantiles(X, levels, weight)
-        else:
-            low, q1, median, q3, high = _quantiles(X, levels, weight)
-        spread = q3 - q1
-        # A column of mostly one value has no quartiles; a constant one is only centred.
-        spread = np.where(spread > 0, spread, high / 2 - low / 2)
-        self.center_ = median
-        self.scale_ = np.where(spread > 0, spread, 1.0)
+        n_samples, n_columns = X.shape
+        if is_categorical is None:
+            is_categorical = np.zeros(n_columns, dtype=bool)
+        numbers = np.flatnonzero(~is_categorical)
+        if weight is not None and not weight.all():
+            counts = weight > 0
+            X, y, weight = X[counts], None if y is None else y[counts], weight[counts]
+        n_pieces = min(self.n_pieces, self.max_inputs // max(1, len(numbers)) - 1)
+        n_leaves = min(self.n_leaves, n_samples // (4 * self.min_rows), 2 * n_pieces)
+        self._numbers = slice(None) if len(numbers) == n_columns else numbers
+        centers, scales, missing, piece_of, edges = [], [], [], [], []
+        for place, column in enumerate(_columns(X, numbers)):
+            is_known = ~np.isnan(column)
+            known, w = column, weight
+            if not is_known.all():
+                missing.append(place)
+                known, w = column[is_known], None if weight is None else weight[is_known]
+            center, scale, thresholds = _numbers(known, w, n_pieces)
+            centers.append(center)
+            scales.append(scale)
+            if n_pieces < 2 or not len(known):
+                continue
+            if y is not None and n_leaves > 1:
+                splits = _splits(known, y[is_known], w, n_leaves, self.min_rows)
+                thresholds = np.union1d(thresholds, splits)
+            thresholds = np.unique(_scaled(thresholds, center, scale))
+            if len(thresholds) > 2:
+                piece_of += [place] * (len(thresholds) - 1)
+                edges.append(np.stack([thresholds[:-1], thresholds[1:]]))
+        self.center_, self.scale_ = np.array(centers, dtype=float), np.array(scales, dtype=float)
+        self._missing = np.array(missing, dtype=int)
+        self._piece_of = np.array(piece_of, dtype=int)
+        low, high = np.concatenate(edges, axis=1) if edges else np.empty((2, 0))
+        self._low, self._slope = low, 1 / (high - low)
+        self._n_inputs = len(numbers) + len(piece_of) + len(missing)
+        self.n_outputs_ = self._n_inputs
+        self._lookups = []
+        min_rows = min(self.min_rows, math.ceil(n_samples / 32))
+        for j in np.flatnonzero(is_categorical):
+            lookup = _lookup(X[:, j], weight, min_rows, self.max_categories)
+            lookup[lookup >= 0] += self.n_outputs_
+            self.n_outputs_ = max(self.n_outputs_, lookup.max(initial=-1) + 1)
+            self._lookups.append((j, lookup))
         return self
 
     def transform(self, X: NDArray[Any], dtype: Any) -> NDArray[Any]:
         """Columns as the network takes them, of the dtype given."""
-        if len(X) <= _CHUNK:
-            return self._clipped(X).astype(dtype, copy=False)
-        out = np.empty(X.shape, dtype=dtype)
-        for start in range(0, len(X), _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            out[rows] = self._clipped(X[rows])
+        size = max(1, _AT_ONCE // max(1, self.n_outputs_))
+        if len(X) <= size and self.n_outputs_ == len(self.center_):
+            return _clipped(self._scaled(X)).astype(dtype, copy=False)
+        out = np.empty((len(X), self.n_outputs_), dtype=dtype)
+        for start in range(0, len(X), size):
+            self._fill(out[start : start + size], X[start : start + size])
         return out
 
-    def _clipped(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        with np.errstate(over="ignore"):
-            z = np.subtract(X, self.center_, dtype=np.float64)
-            z /= self.scale_
-        z.clip(-_HUGE, _HUGE, out=z)
-        z /= np.hypot(1, z / 3)
+    def _fill(self, out: NDArray[Any], X: NDArray[Any]) -> None:
+        n, m = len(self.center_), len(self._piece_of)
+        z = self._scaled(X[:, self._numbers])
+        pieces = z[:, self._piece_of]
+        pieces -= self._low
+        pieces *= self._slope
+        out[:, n : n + m] = pieces.clip(0, 1, out=pieces)
+        out[:, :n] = _clipped(z)
+        if len(self._missing):
+            out[:, n + m : self._n_inputs] = np.isnan(X[:, self._numbers][:, self._missing])
+        if self._lookups:
+            out[:, self._n_inputs :] = 0
+            rows = np.arange(len(X))
+            for j, lookup in self._lookups:
+                code = X[:, j]
+                place = lookup[np.where(np.isnan(code), len(lookup) - 2, code).astype(int)]
+                is_known = place >= 0
+                out[rows[is_known], place[is_known]] = 1
+
+    def _scaled(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        z = _scaled(X, self.center_, self.scale_)
+        if len(self._missing) or np.isnan(z.sum()):
+            np.nan_to_num(z, copy=False, nan=0.0)
         return z
 
 
-def _quantiles(X: NDArray[Any], q: list[float], weight: NDArray[Any] | None) -> NDArray[np.float64]:
-    """Quantiles of each column, by the inverse of the weighted distribution function.
+def _columns(X: Any, numbers: NDArray[np.intp]) -> Iterator[NDArray[Any]]:
+    """One column after another; of a sparse matrix a few are made dense at a time."""
+    if not issparse(X):
+        yield from (X[:, j] for j in numbers)
+        return
+    X, width = X.tocsc(), max(1, _AT_ONCE // max(1, X.shape[0]))
+    for start in range(0, X.shape[1], width):
+        yield from X[:, start : start + width].toarray().T
 
-    That method, and no interpolation, makes a row of weight two the same as two rows.
+
+def _scaled(X: NDArray[Any], center: Any, scale: Any) -> NDArray[np.float64]:
+    """In float64 before any cast: a time stamp's seconds are lost in float32."""
+    with np.errstate(over="ignore"):
+        z = np.subtract(X, center, dtype=np.float64)
+        z /= scale
+    return z.clip(-_HUGE, _HUGE, out=z)
+
+
+def _clipped(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Within (-3, 3), and near zero as it was."""
+    return np.divide(z, np.hypot(1, z / 3), out=z)
+
+
+def _numbers(
+    x: NDArray[Any], weight: NDArray[Any] | None, n_pieces: int
+) -> tuple[float, float, NDArray[np.float64]]:
+    """Center and scale of a column without missing values, and thresholds between its pieces."""
+    if not len(x):
+        return 0.0, 1.0, np.empty(0)
+    if weight is None:
+        x, mass = np.sort(x), np.arange(1.0, len(x) + 1)
+    else:
+        order = np.argsort(x, kind="stable")
+        x, mass = x[order], np.cumsum(weight[order], dtype=np.float64)
+    # The inverse of the weighted distribution function: a row of weight two is as two rows.
+    levels = np.concatenate([[0, 0.25, 0.5, 0.75, 1], np.linspace(0, 1, max(1, n_pieces) + 1)])
+    index = np.searchsorted(mass / mass[-1], levels)
+    low, q1, median, q3, high = x[index[:5]].tolist()
+    thresholds = x[index[5:]]
+    spread = q3 - q1
+    # A column of mostly one value has no quartiles; a constant one is only centred.
+    spread = spread if spread > 0 else high / 2 - low / 2
+    is_new = x[1:] != x[:-1]
+    if is_new.sum() <= n_pieces:
+        thresholds = np.concatenate([x[:1], x[1:][is_new]])
+    return median, spread if spread > 0 else 1.0, thresholds.astype(np.float64)
+
+
+def _splits(
+    x: NDArray[Any], y: NDArray[Any], weight: NDArray[Any] | None, n_leaves: int, min_rows: int
+) -> NDArray[np.float64]:
+    """Where a small tree of the target on one column alone would split it."""
+    if len(x) > _TREE_ROWS:  # evenly spread
+        chosen = np.linspace(0, len(x) - 1, _TREE_ROWS).astype(int)
+        x, y, weight = x[chosen], y[chosen], None if weight is None else weight[chosen]
+    tree_of = DecisionTreeClassifier if y.dtype.kind in "iub" else DecisionTreeRegressor
+    tree = tree_of(max_leaf_nodes=n_leaves, min_samples_leaf=min_rows, random_state=0)
+    distinct, rank = np.unique(x, return_inverse=True)  # scikit-learn's trees take float32
+    tree = tree.fit(rank.reshape(-1, 1), y, weight).tree_
+    below = tree.threshold[tree.feature >= 0].astype(int)
+    return distinct[below] / 2.0 + distinct[below + 1] / 2.0
+
+
+def _lookup(
+    codes: NDArray[Any], weight: NDArray[Any] | None, min_rows: float, max_categories: int
+) -> NDArray[np.int64]:
+    """Place of each code among a column's columns; last but one of missing, last of unseen.
+
+    Those of few rows, and those beyond the most frequent, share the last place.
     """
-    if weight is not None:
-        X, weight = X[weight > 0], weight[weight > 0]
-        order = np.argsort(X, axis=0, kind="stable")
-        mass = np.cumsum(weight[order], axis=0, dtype=np.float64)
-        mass /= mass[-1]
-        index = np.stack([(mass < level).sum(axis=0) for level in q])
-        chosen = np.take_along_axis(X, np.take_along_axis(order, index, axis=0), axis=0)
-        return chosen.astype(np.float64)
-    return np.quantile(X, q, axis=0, method="inverted_cdf").astype(np.float64)
-
-
-def _sparse_quantiles(X: Any, q: list[float], weight: NDArray[Any] | None) -> NDArray[np.float64]:
-    """The same of a sparse matrix, a few dense columns at a time."""
-    X = X.tocsc()
-    width = max(1, _DENSE // max(1, X.shape[0]))
-    blocks = [
-        _quantiles(X[:, start : start + width].toarray(), q, weight)
-        for start in range(0, X.shape[1], width)
-    ]
-    return np.concatenate(blocks, axis=1)
+    is_known = ~np.isnan(codes)
+    n = int(codes[is_known].max(initial=-1)) + 1
+    counts = np.bincount(np.where(is_known, codes, n).astype(int), weight, minlength=n + 1)
+    frequent = counts >= min_rows
+    if frequent.sum() > max_categories - 1:
+        frequent[np.argsort(-counts, kind="stable")[max_categories - 1 :]] = False
+    place = np.full(n + 2, -1, dtype=np.int64)
+    place[:-1][frequent] = np.arange(frequent.sum())
+    place[:-1][~frequent & (counts > 0)] = frequent.sum()
+    return place

@@ -91,7 +91,9 @@ def test_columns_of_strings_are_refused_by_name(digits):
     X, y = digits
     frame = pd.DataFrame(X).add_prefix("c").assign(colour="red")
     with pytest.raises(ValueError, match="colour"):
-        probabilities(frame, y)
+        probabilities(frame, y, Mlp)
+    with pytest.raises(ValueError, match="colour"):
+        SnapshotEnsembleClassifier(categorical_features=None).fit(frame, y)
 
 
 def test_integers_stay_integers():
@@ -180,7 +182,7 @@ def test_sparse_text_is_never_densified_whole(monkeypatch):
         y += [label] * (len(texts) - len(y))
     X = TfidfVectorizer().fit_transform(texts)
     limit = X.shape[0] * X.shape[1] // 4
-    monkeypatch.setattr("skensemble.tables._DENSE", limit)
+    monkeypatch.setattr("skensemble.tables._AT_ONCE", limit)
     monkeypatch.setattr("skensemble.inference.STACKED_CHUNK", 32)
     monkeypatch.setattr("skensemble.batches._BLOCK_BYTES", 4 * limit)
     dense = type(X).toarray
@@ -419,6 +421,9 @@ def test_the_quick_look_misses_no_value_that_is_not_finite(digits, dtype, value)
     model = SnapshotEnsembleClassifier(max_epochs=1, n_cycles=1).fit(X, y)
     bad = X.astype(dtype)
     bad[3, 5] = value
+    if np.isnan(value):  # missing
+        assert np.isfinite(model.predict_proba(bad)).all()
+        model = SnapshotEnsembleClassifier(Mlp, max_epochs=1, n_cycles=1).fit(X, y)
     with pytest.raises(ValueError, match="Input X contains"):
         model.predict(bad)
 

@@ -1,35 +1,154 @@
-"""Columns centred and scaled."""
+"""Columns centred, scaled, cut into pieces, and categories as columns of 0 and 1."""
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skensemble import SnapshotEnsembleClassifier
-from skensemble.tables import TableScaler
+from skensemble.tables import TableEncoder
+
+
+def scaled(X):
+    """The numbers alone."""
+    return TableEncoder(n_pieces=0).fit(X)
+
+
+@pytest.fixture
+def colours():
+    """Codes of a common, a rare, another rare category, and missing ones."""
+    codes = np.repeat([0.0, 1.0, 2.0, 3.0, np.nan], [300, 200, 4, 5, 20])
+    return np.random.default_rng(0).permutation(codes)[:, None]
 
 
 def test_weights_are_repeats(iris):
-    X, _ = iris
-    X = X[:30]
+    X, y = iris
+    X, y = X[:30], y[:30]
     weight = np.arange(30) % 4
-    one = TableScaler().fit(X, weight)
-    two = TableScaler().fit(np.repeat(X, weight, axis=0), np.ones(weight.sum()))
+    one = TableEncoder().fit(X, y, weight)
+    two = TableEncoder().fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
     np.testing.assert_array_equal(one.center_, two.center_)
     np.testing.assert_array_equal(one.scale_, two.scale_)
+    np.testing.assert_array_equal(one.transform(X, float), two.transform(X, float))
 
 
-def test_weighted_and_plain_quantiles_agree(digits):
-    X, _ = digits
-    one, two = TableScaler().fit(X), TableScaler().fit(X, np.ones(len(X)))
-    np.testing.assert_array_equal(one.center_, two.center_)
-    np.testing.assert_array_equal(one.scale_, two.scale_)
+@pytest.mark.parametrize("n_pieces", [3, 7, 16])
+def test_weights_of_one_change_no_bit(digits, n_pieces):
+    X, y = digits
+    one, two = (TableEncoder(n_pieces).fit(X, y, weight) for weight in (None, np.ones(len(X))))
+    np.testing.assert_array_equal(one.transform(X, np.float32), two.transform(X, np.float32))
 
 
 def test_center_is_the_median_of_numpy(diabetes):
     X, _ = diabetes
-    scaler = TableScaler().fit(X)
-    np.testing.assert_array_equal(
-        scaler.center_, np.quantile(X, 0.5, axis=0, method="inverted_cdf")
+    expected = np.quantile(X, 0.5, axis=0, method="inverted_cdf")
+    np.testing.assert_array_equal(TableEncoder().fit(X).center_, expected)
+
+
+def test_pieces_are_a_linear_interpolation_between_quantiles(diabetes):
+    X, _ = diabetes
+    column = X[:, [2]]
+    pieces = TableEncoder(n_pieces=8).fit(column).transform(column, float)[:, 1:]
+    thresholds = np.quantile(column, np.linspace(0, 1, 9), method="inverted_cdf")
+    assert pieces.shape[1] == 8
+    assert pieces.min() >= 0
+    assert pieces.max() <= 1
+    np.testing.assert_allclose(
+        pieces.sum(axis=1), np.interp(X[:, 2], thresholds, np.arange(9)), atol=1e-12
     )
+    rises_in_turn = np.where(pieces[:, 1:] > 0, pieces[:, :-1], 1)
+    np.testing.assert_allclose(rises_in_turn, 1)
+
+
+def test_few_values_are_thresholds_all_of_them():
+    column = np.repeat([0.0, 1.0, 5.0, 6.0], [500, 3, 2, 500])[:, None]
+    Z = TableEncoder().fit(column).transform(np.array([[0.0], [1.0], [5.0], [6.0]]), float)
+    np.testing.assert_allclose(Z[:, 1:], [[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]], atol=1e-12)
+
+
+@pytest.mark.parametrize("tree_of", [DecisionTreeClassifier, DecisionTreeRegressor])
+def test_thresholds_know_the_target(tree_of, diabetes):
+    X, y = diabetes
+    column = X[:, [2]]
+    y = (y > 150).astype(int) if tree_of is DecisionTreeClassifier else y
+    with_target, without = TableEncoder().fit(column, y), TableEncoder().fit(column)
+    tree = tree_of(max_leaf_nodes=11, min_samples_leaf=10, random_state=0).fit(column, y).tree_
+    splits = np.sort(tree.threshold[tree.feature >= 0])[:, None]
+    assert with_target.n_outputs_ == without.n_outputs_ + len(splits)
+    # At each of them one piece ends and the next begins.
+    at = with_target.transform(splits, float)[:, 1:]
+    np.testing.assert_allclose(at, at.round(), atol=1e-4)
+    between = without.transform(splits, float)[:, 1:]
+    assert np.abs(between - between.round()).max() > 0.1
+
+
+def test_there_are_fewer_thresholds_of_trees_where_rows_are_few(diabetes):
+    X, y = diabetes
+    n = [
+        TableEncoder().fit(X[:rows, [2]], y[:rows]).n_outputs_
+        - TableEncoder().fit(X[:rows, [2]]).n_outputs_
+        for rows in (70, 100, 240, 442)
+    ]
+    assert n[0] == 0
+    assert n == sorted(n)
+
+
+def test_wide_tables_have_fewer_pieces_and_the_widest_none():
+    X = np.random.default_rng(0).normal(size=(200, 600))
+    assert TableEncoder(16).fit(X[:, :30]).n_outputs_ == 30 * 17
+    assert TableEncoder(16).fit(X[:, :100]).n_outputs_ == 100 * 10
+    assert TableEncoder(16).fit(X).n_outputs_ == 600
+
+
+def test_missing_numbers_are_the_median_and_said_to_be_missing(diabetes):
+    X, _ = diabetes
+    X = X.copy()
+    X[::5, 2] = np.nan
+    encoder = scaled(X)
+    Z = encoder.transform(X, float)
+    assert encoder.center_[2] == np.quantile(X[np.isfinite(X[:, 2]), 2], 0.5, method="inverted_cdf")
+    np.testing.assert_array_equal(Z[:, -1], np.isnan(X[:, 2]))
+    np.testing.assert_array_equal(Z[::5, 2], 0)
+    assert Z.shape[1] == X.shape[1] + 1
+    # Where fit saw none, they are the median and nothing else.
+    X[0, 0] = np.nan
+    assert encoder.transform(X[:1], float)[0, 0] == 0
+
+
+def test_a_column_wholly_missing_is_no_reason_to_fail():
+    X = np.column_stack([np.full(50, np.nan), np.arange(50.0)])
+    assert np.isfinite(TableEncoder().fit(X).transform(X, float)).all()
+
+
+def test_categories_are_the_columns_of_one_hot_encoder(colours):
+    encoder = TableEncoder().fit(colours, is_categorical=np.array([True]))
+    new = np.array([[0.0], [1.0], [2.0], [3.0], [np.nan], [-1.0]])
+    expected = OneHotEncoder(min_frequency=10, handle_unknown="ignore", sparse_output=False)
+    expected = expected.fit(colours).transform(new)
+    # Its order: 0, 1, missing, then the rare ones.
+    np.testing.assert_array_equal(encoder.transform(new, float), expected)
+
+
+def test_categories_beyond_the_most_frequent_are_one(colours):
+    encoder = TableEncoder(max_categories=2).fit(colours, is_categorical=np.array([True]))
+    Z = encoder.transform(np.array([[0.0], [1.0], [np.nan], [-1.0]]), float)
+    np.testing.assert_array_equal(Z, [[1, 0], [0, 1], [0, 1], [0, 0]])
+
+
+def test_rows_without_weight_are_as_if_absent(colours):
+    weight = np.where(np.isnan(colours[:, 0]) | (colours[:, 0] == 1), 0.0, 1.0)
+    is_categorical = np.array([True])
+    one = TableEncoder().fit(colours, None, weight, is_categorical)
+    two = TableEncoder().fit(colours[weight > 0], None, None, is_categorical)
+    np.testing.assert_array_equal(one.transform(colours, float), two.transform(colours, float))
+    assert not one.transform(np.array([[1.0], [np.nan]]), float).any()
+
+
+def test_sparse_columns_are_the_same(digits):
+    X, y = digits
+    sparse, dense = TableEncoder().fit(csr_matrix(X), y), TableEncoder().fit(X, y)
+    np.testing.assert_array_equal(sparse.transform(X, float), dense.transform(X, float))
 
 
 def test_outliers_constants_and_huge_values_stay_finite_and_clipped():
@@ -37,7 +156,7 @@ def test_outliers_constants_and_huge_values_stay_finite_and_clipped():
     X[:, 0] = np.linspace(0, 1, 50)
     X[0, 0] = 1e300
     X[0, 1] = 1e-300
-    Z = TableScaler().fit(X).transform(X, np.float32)
+    Z = TableEncoder().fit(X).transform(X, np.float32)
     assert np.isfinite(Z).all()
     assert np.abs(Z).max() <= 3
     assert Z[0, 0] == pytest.approx(3)
@@ -45,9 +164,9 @@ def test_outliers_constants_and_huge_values_stay_finite_and_clipped():
 
 def test_chunks_change_nothing(monkeypatch, digits):
     X, _ = digits
-    whole = TableScaler().fit(X).transform(X, np.float32)
-    monkeypatch.setattr("skensemble.tables._CHUNK", 7)
-    np.testing.assert_array_equal(whole, TableScaler().fit(X).transform(X, np.float32))
+    whole = TableEncoder().fit(X).transform(X, np.float32)
+    monkeypatch.setattr("skensemble.tables._AT_ONCE", 9000)
+    np.testing.assert_array_equal(whole, TableEncoder().fit(X).transform(X, np.float32))
 
 
 def test_columns_are_centred_before_any_cast():
@@ -63,11 +182,11 @@ def test_columns_are_centred_before_any_cast():
 def test_a_column_of_mostly_one_value_is_scaled_by_its_range():
     X = np.zeros((50, 1))
     X[:3, 0] = [1000.0, -500.0, 200.0]
-    scaler = TableScaler().fit(X)
-    assert (scaler.center_[0], scaler.scale_[0]) == (0.0, 750.0)
+    encoder = TableEncoder().fit(X)
+    assert (encoder.center_[0], encoder.scale_[0]) == (0.0, 750.0)
 
 
 def test_values_at_the_end_of_float64_stay_finite():
     X = np.array([[1.7e308], [-1.7e308], [0.0], [1.0], [2.0]])
     for rows in (X, X[2:]):
-        assert np.isfinite(TableScaler().fit(rows).transform(X, np.float32)).all()
+        assert np.isfinite(TableEncoder().fit(rows).transform(X, np.float32)).all()
