@@ -475,7 +475,7 @@ class BaseSnapshotEnsemble(NetParameters):
         if self._is_small_ and weight is None:
             weight = np.ones(n_samples)  # one way to take quantiles: no two roundings
         kinds = None if self._columns_ is None else self._columns_.is_categorical_
-        self._encoder_ = TableEncoder().fit(data.X.X, data.y, weight, kinds)
+        self._encoder_ = TableEncoder().fit(data.X.X, weight, kinds)
 
     def _tensor(self, X: NDArray[Any]) -> torch.Tensor:
         """Rows as the module takes them."""

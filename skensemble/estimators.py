@@ -103,10 +103,10 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         rows. Without unseen rows it does nothing. "auto": see Notes.
     n_iter_no_change : int, default=2
         Number of such cycles in a row. They are kept, and weighted as the others are.
-    categorical_features : "from_dtype", array-like of {bool, int, str} or None
-        Columns that are categories, of the built-in network. "from_dtype" (the default): those of
-        a frame whose type says so, and strings. A list of names or positions, or a mask: these
-        alone, and any other column that is no number is refused. None: no column. See Notes.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Columns that are categories, of the built-in network. "from_dtype": those of a frame whose
+        type says so, and strings. A list of names or positions, or a mask: these alone, and any
+        other column that is no number is refused. None: no column. See Notes.
     voting : {"soft", "hard"}, default="soft"
         Whether the members' probabilities or their votes are averaged. A tie goes to the first
         class. With "hard" there is no `predict_proba`, `predict_log_proba` and
@@ -597,10 +597,10 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         rows. Without unseen rows it does nothing. "auto": see Notes.
     n_iter_no_change : int, default=2
         Number of such cycles in a row. They are kept, and weighted as the others are.
-    categorical_features : "from_dtype", array-like of {bool, int, str} or None
-        Columns that are categories, of the built-in network. "from_dtype" (the default): those of
-        a frame whose type says so, and strings. A list of names or positions, or a mask: these
-        alone, and any other column that is no number is refused. None: no column. See Notes.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Columns that are categories, of the built-in network. "from_dtype": those of a frame whose
+        type says so, and strings. A list of names or positions, or a mask: these alone, and any
+        other column that is no number is refused. None: no column. See Notes.
     net : skorch.NeuralNet subclass, default=None
         A class of your own to train with, such as one that overrides ``get_loss``. None: ours.
     callbacks : list of skorch callbacks, default=None

@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from .defaults import SMALL
 
 #: Values that are transformed at a time, so that no float64 copy of the whole table is made.
 _AT_ONCE = 1 << 20
 
 #: Beyond this a value is as good as infinite, and infinity over infinity is no number.
 _HUGE = 1e12
-
-#: Rows by which a tree chooses thresholds; more move them by less than their own width.
-_TREE_ROWS = 20_000
 
 
 class TableEncoder:
@@ -27,7 +25,7 @@ class TableEncoder:
     *pieces* ([2]_, section 3.1): piece *t* rises from 0 to 1 while the number goes from one
     threshold to the next. With them the first layer can bend anywhere, where a network of scaled
     numbers is too smooth for most tables. Thresholds are quantiles, or all values where those are
-    few, and the splits of a small decision tree of the target on the column alone.
+    few. They know nothing of the target, or rows left out would not be unseen.
 
     Missing numbers become the median, and a further column says where they missed; missing
     categories are a category. Categories of few rows are one, as are those beyond the most
@@ -38,14 +36,13 @@ class TableEncoder:
     n_pieces : int, default=8
         Pieces of each number by quantiles; fewer where there are many columns, none beyond a
         third of `max_inputs`.
-    n_leaves : int, default=16
-        Leaves of the trees at most; fewer where there are few rows.
     min_rows : int, default=10
         Categories of fewer rows are one.
     max_categories : int, default=128
         Columns of one category column at most.
     max_inputs : int, default=1024
-        Columns of numbers and their pieces together, as far as there are pieces.
+        Columns of numbers and their pieces together, as far as there are pieces; below twice as
+        many rows, half the number of rows.
 
     Attributes
     ----------
@@ -80,19 +77,16 @@ class TableEncoder:
     def __init__(
         self,
         n_pieces: int = 8,
-        n_leaves: int = 16,
         min_rows: int = 10,
         max_categories: int = 128,
         max_inputs: int = 1024,
     ):
-        self.n_pieces, self.n_leaves = n_pieces, n_leaves
+        self.n_pieces, self.max_inputs = n_pieces, max_inputs
         self.min_rows, self.max_categories = min_rows, max_categories
-        self.max_inputs = max_inputs
 
     def fit(
         self,
         X: Any,
-        y: NDArray[Any] | None = None,
         weight: NDArray[Any] | None = None,
         is_categorical: NDArray[np.bool_] | None = None,
     ) -> "TableEncoder":
@@ -102,8 +96,6 @@ class TableEncoder:
         ----------
         X : ndarray or CSR matrix of shape (n_samples, n_features)
             NaN is missing; columns of categories hold their codes, integers from 0.
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Integers are classes, floats targets of a regression. None: thresholds are quantiles.
         weight : ndarray of shape (n_samples,), default=None
             A row of weight two counts as two rows. None: each counts once.
         is_categorical : ndarray of bool of shape (n_features,), default=None
@@ -115,9 +107,10 @@ class TableEncoder:
         numbers = np.flatnonzero(~is_categorical)
         if weight is not None and not weight.all():
             counts = weight > 0
-            X, y, weight = X[counts], None if y is None else y[counts], weight[counts]
-        n_pieces = min(self.n_pieces, self.max_inputs // max(1, len(numbers)) - 1)
-        n_leaves = min(self.n_leaves, n_samples // (4 * self.min_rows), 2 * n_pieces)
+            X, weight = X[counts], weight[counts]
+        # Few rows tell little of many pieces; where they are the fewest, weights are rows.
+        most = min(self.max_inputs, max(n_samples, 2 * SMALL) // 2)
+        n_pieces = min(self.n_pieces, most // max(1, len(numbers)) - 1)
         self._numbers = slice(None) if len(numbers) == n_columns else numbers
         centers, scales, missing, piece_of, edges = [], [], [], [], []
         for place, column in enumerate(_columns(X, numbers)):
@@ -131,9 +124,6 @@ class TableEncoder:
             scales.append(scale)
             if n_pieces < 2 or not len(known):
                 continue
-            if y is not None and n_leaves > 1:
-                splits = _splits(known, y[is_known], w, n_leaves, self.min_rows)
-                thresholds = np.union1d(thresholds, splits)
             thresholds = np.unique(_scaled(thresholds, center, scale))
             if len(thresholds) > 2:
                 piece_of += [place] * (len(thresholds) - 1)
@@ -236,21 +226,6 @@ def _numbers(
     if is_new.sum() <= n_pieces:
         thresholds = np.concatenate([x[:1], x[1:][is_new]])
     return median, spread if spread > 0 else 1.0, thresholds.astype(np.float64)
-
-
-def _splits(
-    x: NDArray[Any], y: NDArray[Any], weight: NDArray[Any] | None, n_leaves: int, min_rows: int
-) -> NDArray[np.float64]:
-    """Where a small tree of the target on one column alone would split it."""
-    if len(x) > _TREE_ROWS:  # evenly spread
-        chosen = np.linspace(0, len(x) - 1, _TREE_ROWS).astype(int)
-        x, y, weight = x[chosen], y[chosen], None if weight is None else weight[chosen]
-    tree_of = DecisionTreeClassifier if y.dtype.kind in "iub" else DecisionTreeRegressor
-    tree = tree_of(max_leaf_nodes=n_leaves, min_samples_leaf=min_rows, random_state=0)
-    distinct, rank = np.unique(x, return_inverse=True)  # scikit-learn's trees take float32
-    tree = tree.fit(rank.reshape(-1, 1), y, weight).tree_
-    below = tree.threshold[tree.feature >= 0].astype(int)
-    return distinct[below] / 2.0 + distinct[below + 1] / 2.0
 
 
 def _lookup(

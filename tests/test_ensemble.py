@@ -77,7 +77,7 @@ def test_the_average_of_regression_is_of_outputs_scaled_back(diabetes):
     model = SnapshotEnsembleRegressor(
         module__hidden=(16,), n_cycles=3, max_epochs=3, n_chains=2, members="all"
     ).fit(X, y)
-    Z = torch.from_numpy(TableEncoder().fit(X, y).transform(X, np.float32))
+    Z = torch.from_numpy(TableEncoder().fit(X).transform(X, np.float32))
     outputs = [
         output[:, 0].numpy() * y.std() + y.mean() for output in outputs_of_snapshots(model, Z)
     ]
@@ -113,7 +113,7 @@ class Kept(nn.Module):
 def test_members_are_their_snapshots_whatever_way_they_predict(digits, module):
     """Through copies of a module that holds tensors twice, and through batched products."""
     X, y = digits
-    X = X if module else X[:, ::4]  # a sum of fewer pieces, and so of fewer roundings
+    X = X if module else X[:, 2::8]  # a sum of fewer pieces, and so of fewer roundings
     model = SnapshotEnsembleClassifier(module, n_cycles=3, max_epochs=3, members=2).fit(X, y)
     scores = outputs_of_snapshots(model, model._tensor(X))
     expected = [torch.softmax(output, dim=1).numpy() for output in scores]

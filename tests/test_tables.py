@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 from sklearn.preprocessing import OneHotEncoder
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from skensemble import SnapshotEnsembleClassifier
 from skensemble.tables import TableEncoder
@@ -23,11 +22,10 @@ def colours():
 
 
 def test_weights_are_repeats(iris):
-    X, y = iris
-    X, y = X[:30], y[:30]
+    X = iris[0][:30]
     weight = np.arange(30) % 4
-    one = TableEncoder().fit(X, y, weight)
-    two = TableEncoder().fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
+    one = TableEncoder().fit(X, weight)
+    two = TableEncoder().fit(np.repeat(X, weight, axis=0))
     np.testing.assert_array_equal(one.center_, two.center_)
     np.testing.assert_array_equal(one.scale_, two.scale_)
     np.testing.assert_array_equal(one.transform(X, float), two.transform(X, float))
@@ -35,8 +33,8 @@ def test_weights_are_repeats(iris):
 
 @pytest.mark.parametrize("n_pieces", [3, 7, 16])
 def test_weights_of_one_change_no_bit(digits, n_pieces):
-    X, y = digits
-    one, two = (TableEncoder(n_pieces).fit(X, y, weight) for weight in (None, np.ones(len(X))))
+    X, _ = digits
+    one, two = (TableEncoder(n_pieces).fit(X, weight) for weight in (None, np.ones(len(X))))
     np.testing.assert_array_equal(one.transform(X, np.float32), two.transform(X, np.float32))
 
 
@@ -67,38 +65,17 @@ def test_few_values_are_thresholds_all_of_them():
     np.testing.assert_allclose(Z[:, 1:], [[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]], atol=1e-12)
 
 
-@pytest.mark.parametrize("tree_of", [DecisionTreeClassifier, DecisionTreeRegressor])
-def test_thresholds_know_the_target(tree_of, diabetes):
-    X, y = diabetes
-    column = X[:, [2]]
-    y = (y > 150).astype(int) if tree_of is DecisionTreeClassifier else y
-    with_target, without = TableEncoder().fit(column, y), TableEncoder().fit(column)
-    tree = tree_of(max_leaf_nodes=11, min_samples_leaf=10, random_state=0).fit(column, y).tree_
-    splits = np.sort(tree.threshold[tree.feature >= 0])[:, None]
-    assert with_target.n_outputs_ == without.n_outputs_ + len(splits)
-    # At each of them one piece ends and the next begins.
-    at = with_target.transform(splits, float)[:, 1:]
-    np.testing.assert_allclose(at, at.round(), atol=1e-4)
-    between = without.transform(splits, float)[:, 1:]
-    assert np.abs(between - between.round()).max() > 0.1
-
-
-def test_there_are_fewer_thresholds_of_trees_where_rows_are_few(diabetes):
-    X, y = diabetes
-    n = [
-        TableEncoder().fit(X[:rows, [2]], y[:rows]).n_outputs_
-        - TableEncoder().fit(X[:rows, [2]]).n_outputs_
-        for rows in (70, 100, 240, 442)
-    ]
-    assert n[0] == 0
-    assert n == sorted(n)
-
-
 def test_wide_tables_have_fewer_pieces_and_the_widest_none():
-    X = np.random.default_rng(0).normal(size=(200, 600))
+    X = np.random.default_rng(0).normal(size=(2048, 600))
     assert TableEncoder(16).fit(X[:, :30]).n_outputs_ == 30 * 17
     assert TableEncoder(16).fit(X[:, :100]).n_outputs_ == 100 * 10
     assert TableEncoder(16).fit(X).n_outputs_ == 600
+
+
+def test_few_rows_have_fewer_pieces():
+    X = np.random.default_rng(0).normal(size=(400, 20))
+    n_outputs = [TableEncoder().fit(X[:n]).n_outputs_ for n in (15, 32, 64, 200, 400)]
+    assert n_outputs == [20, 20, 20, 20 * 5, 20 * 9]
 
 
 def test_missing_numbers_are_the_median_and_said_to_be_missing(diabetes):
@@ -139,15 +116,15 @@ def test_categories_beyond_the_most_frequent_are_one(colours):
 def test_rows_without_weight_are_as_if_absent(colours):
     weight = np.where(np.isnan(colours[:, 0]) | (colours[:, 0] == 1), 0.0, 1.0)
     is_categorical = np.array([True])
-    one = TableEncoder().fit(colours, None, weight, is_categorical)
-    two = TableEncoder().fit(colours[weight > 0], None, None, is_categorical)
+    one = TableEncoder().fit(colours, weight, is_categorical)
+    two = TableEncoder().fit(colours[weight > 0], None, is_categorical)
     np.testing.assert_array_equal(one.transform(colours, float), two.transform(colours, float))
     assert not one.transform(np.array([[1.0], [np.nan]]), float).any()
 
 
 def test_sparse_columns_are_the_same(digits):
-    X, y = digits
-    sparse, dense = TableEncoder().fit(csr_matrix(X), y), TableEncoder().fit(X, y)
+    X, _ = digits
+    sparse, dense = TableEncoder().fit(csr_matrix(X)), TableEncoder().fit(X)
     np.testing.assert_array_equal(sparse.transform(X, float), dense.transform(X, float))
 
 
