@@ -113,11 +113,11 @@ class Kept(nn.Module):
 def test_members_are_their_snapshots_whatever_way_they_predict(digits, module):
     """Through copies of a module that holds tensors twice, and through batched products."""
     X, y = digits
-    X = X if module else X[:, 2::8]  # a sum of fewer pieces, and so of fewer roundings
     model = SnapshotEnsembleClassifier(module, n_cycles=3, max_epochs=3, members=2).fit(X, y)
     scores = outputs_of_snapshots(model, model._tensor(X))
     expected = [torch.softmax(output, dim=1).numpy() for output in scores]
-    np.testing.assert_allclose(model.predict_members(X), expected, atol=1e-6)
+    # Scores are sums of hundreds of float32 pieces, each in another order.
+    np.testing.assert_allclose(model.predict_members(X), expected, atol=3e-6)
     last = expected[-2 * model.n_chains_ :]
     np.testing.assert_allclose(model.predict_proba(X), np.mean(last, axis=0), atol=1e-6)
 
