@@ -16,18 +16,13 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.compose import (
-    TransformedTargetRegressor,
-    make_column_selector,
-    make_column_transformer,
-)
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.impute import SimpleImputer
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -294,14 +289,7 @@ def _standardised(train: Table, network: Any) -> Any:
 
 def _imputed(network: Any) -> Any:
     """For networks that know categories, but no missing numbers."""
-    columns = make_column_transformer(
-        ("passthrough", make_column_selector(dtype_include="category")),
-        (
-            SimpleImputer(strategy="median", add_indicator=True),
-            make_column_selector(dtype_exclude="category"),
-        ),
-    )
-    return make_pipeline(columns.set_output(transform="pandas"), network)
+    return make_pipeline(encoder("passthrough").set_output(transform="pandas"), network)
 
 
 #: By the names that ``--methods`` takes.

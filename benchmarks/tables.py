@@ -75,15 +75,19 @@ def encode(train: Table, test: Table) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def encoder() -> ColumnTransformer:
-    """What turns a frame into numbers.
-
-    A column for each category, those of fewer than ten rows in one and unknown ones in none;
-    numbers with the median where they miss, and a column that says where that was.
-    """
-    categories = OneHotEncoder(
+def one_hot() -> OneHotEncoder:
+    """A column for each category, those of fewer than ten rows in one and unknown ones in none."""
+    return OneHotEncoder(
         min_frequency=10, handle_unknown="ignore", sparse_output=False, dtype=np.float32
     )
+
+
+def encoder(categories: Any = None) -> ColumnTransformer:
+    """What turns a frame into numbers, or leaves categories to what is given for them.
+
+    Numbers with the median where they miss, and a column that says where that was.
+    """
+    categories = one_hot() if categories is None else categories
     return make_column_transformer(
         (categories, make_column_selector(dtype_include="category")),
         (

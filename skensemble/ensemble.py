@@ -439,10 +439,9 @@ class BaseSnapshotEnsemble(NetParameters):
 
     def _new_columns(self, X: Any) -> Columns | None:
         """What will tell the kinds of columns, where they are not all numbers by themselves."""
-        by_dtype = isinstance(self.categorical_features, str) or self.categorical_features is None
-        if self.module is not None or not (is_frame(X) or not by_dtype):
-            return None
-        return Columns(self.categorical_features)
+        named = self.categorical_features
+        are_named = named is not None and not isinstance(named, str)
+        return Columns(named) if self.module is None and (are_named or is_frame(X)) else None
 
     def _refuse_multilabel(self, y: Any) -> None:
         """Nothing to refuse in a regressor."""
@@ -471,11 +470,8 @@ class BaseSnapshotEnsemble(NetParameters):
             return
         has_float64 = torch.device(self.device or "cpu").type != "mps"
         self._dtype_ = torch.float64 if self._is_small_ and has_float64 else torch.float32
-        weight = data.sample_weight
-        if self._is_small_ and weight is None:
-            weight = np.ones(n_samples)  # one way to take quantiles: no two roundings
         kinds = None if self._columns_ is None else self._columns_.is_categorical_
-        self._encoder_ = TableEncoder().fit(data.X.X, weight, kinds)
+        self._encoder_ = TableEncoder().fit(data.X.X, data.sample_weight, kinds)
 
     def _tensor(self, X: NDArray[Any]) -> torch.Tensor:
         """Rows as the module takes them."""

@@ -77,10 +77,7 @@ class Snapshots(Sequence[State]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         # An array in a pickle forgets how it lay, and with it some products' last bits.
-        self._stacks = {
-            name: stack.mT.contiguous().mT if stack.ndim == 3 else stack
-            for name, stack in self._stacks.items()
-        }
+        self._stacks = {name: stacked(list(stack)) for name, stack in self._stacks.items()}
 
 
 def stacked(tensors: list[torch.Tensor]) -> torch.Tensor:

@@ -136,7 +136,7 @@ class TableEncoder:
         self._n_inputs = len(numbers) + len(piece_of) + len(missing)
         self.n_outputs_ = self._n_inputs
         self._lookups = []
-        min_rows = min(self.min_rows, math.ceil(n_samples / 32))
+        min_rows = min(self.min_rows, math.ceil(n_samples / SMALL))
         for j in np.flatnonzero(is_categorical):
             lookup = _lookup(X[:, j], weight, min_rows, self.max_categories)
             lookup[lookup >= 0] += self.n_outputs_
@@ -147,8 +147,6 @@ class TableEncoder:
     def transform(self, X: NDArray[Any], dtype: Any) -> NDArray[Any]:
         """Columns as the network takes them, of the dtype given."""
         size = max(1, _AT_ONCE // max(1, self.n_outputs_))
-        if len(X) <= size and self.n_outputs_ == len(self.center_):
-            return _clipped(self._scaled(X)).astype(dtype, copy=False)
         out = np.empty((len(X), self.n_outputs_), dtype=dtype)
         for start in range(0, len(X), size):
             self._fill(out[start : start + size], X[start : start + size])
@@ -156,14 +154,15 @@ class TableEncoder:
 
     def _fill(self, out: NDArray[Any], X: NDArray[Any]) -> None:
         n, m = len(self.center_), len(self._piece_of)
-        z = self._scaled(X[:, self._numbers])
+        numbers = X[:, self._numbers]
+        z = self._scaled(numbers)
         pieces = z[:, self._piece_of]
         pieces -= self._low
         pieces *= self._slope
         out[:, n : n + m] = pieces.clip(0, 1, out=pieces)
         out[:, :n] = _clipped(z)
         if len(self._missing):
-            out[:, n + m : self._n_inputs] = np.isnan(X[:, self._numbers][:, self._missing])
+            out[:, n + m : self._n_inputs] = np.isnan(numbers[:, self._missing])
         if self._lookups:
             out[:, self._n_inputs :] = 0
             rows = np.arange(len(X))

@@ -90,6 +90,12 @@ def _pyarrow(table):
     return pyarrow.table(arrays)
 
 
+def frame_of(values, name="a"):
+    """A column alone, in a frame of its own library."""
+    make = pd.DataFrame if isinstance(values, pd.Series) else pl.DataFrame
+    return make({name: values})
+
+
 @pytest.fixture(params=[_pandas, _pandas_objects, _pandas_nullable, _polars, _pyarrow])
 def frame(request):
     """A function from a dict of lists to a frame."""
@@ -166,11 +172,7 @@ def test_rows_are_the_same_alone_and_together(frame):
 )
 @pytest.mark.usefixtures("path")
 def test_every_kind_of_missing_number_is_nan(values):
-    X = (
-        pd.DataFrame({"a": values})
-        if isinstance(values, pd.Series)
-        else pl.DataFrame({"a": values})
-    )
+    X = frame_of(values)
     columns = Columns(None)
     np.testing.assert_array_equal(columns.fit_transform(X), [[1], [np.nan], [np.nan], [np.nan]])
     np.testing.assert_array_equal(columns.transform(X), [[1], [np.nan], [np.nan], [np.nan]])
@@ -191,11 +193,7 @@ def test_every_kind_of_missing_number_is_nan(values):
 )
 @pytest.mark.usefixtures("path")
 def test_every_kind_of_missing_category_is_nan(values):
-    X = (
-        pd.DataFrame({"a": values})
-        if isinstance(values, pd.Series)
-        else pl.DataFrame({"a": values})
-    )
+    X = frame_of(values)
     columns = Columns()
     np.testing.assert_array_equal(columns.fit_transform(X)[:, 0], [0] + [np.nan] * 4)
     np.testing.assert_array_equal(columns.transform(X)[:, 0], [0] + [np.nan] * 4)
@@ -563,9 +561,8 @@ def test_a_column_of_another_kind_than_in_fit_is_refused_by_name(frame, kind, ot
 @pytest.mark.parametrize("features", ["from_dtype", None, ["emb"]])
 @pytest.mark.usefixtures("path")
 def test_nested_and_complex_values_are_refused_by_name(values, features):
-    make = pd.DataFrame if isinstance(values, pd.Series) else pl.DataFrame
     with pytest.raises(ValueError, match=r"Got X with values of type .* in column 'emb'"):
-        Columns(features).fit(make({"emb": values}))
+        Columns(features).fit(frame_of(values, "emb"))
 
 
 # --- the rest ---------------------------------------------------------------------------------
