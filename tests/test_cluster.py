@@ -14,13 +14,18 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from skensemble import SnapshotEnsembleClassifier
 
 distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
 
 pytestmark = pytest.mark.filterwarnings("default")  # distributed's and joblib's own
 
 
 @pytest.fixture(scope="module")
 def client():
+    # Its memory manager soon drops copies of what has been scattered to all workers, and a worker
+    # that is killed then takes the last one with it.
+    keep_copies = {"distributed.scheduler.active-memory-manager.start": False}
     with (
+        dask.config.set(keep_copies),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,
@@ -31,7 +36,7 @@ def client():
 
 @pytest.fixture
 def search():
-    model = SnapshotEnsembleClassifier(module__hidden=(32,), max_epochs=20, random_state=0)
+    model = SnapshotEnsembleClassifier(module__hidden=(32,), max_epochs=10, random_state=0)
     grid = {"n_cycles": [1, 5], "lr": [0.002, 0.008]}
     return GridSearchCV(model, grid, cv=3, scoring="neg_log_loss", error_score="raise")
 
