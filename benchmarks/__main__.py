@@ -1,4 +1,4 @@
-"""``python -m benchmarks fit|predict|latency|memory|scaling|chains|outoffold|accuracy``."""
+"""``python -m benchmarks fit|predict|latency|memory|scaling|chains|outoffold|accuracy|search``."""
 
 import argparse
 from pathlib import Path
@@ -20,12 +20,12 @@ COMMANDS = {
 def main() -> None:
     """Run one benchmark, print its tables, and write them as JSON where asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("command", choices=[*COMMANDS, "outoffold", "accuracy"])
+    parser.add_argument("command", choices=[*COMMANDS, "outoffold", "accuracy", "search"])
     parser.add_argument("--repeats", type=int, default=7, help="rounds of each measurement")
     parser.add_argument("--smallest", action="store_true", help="tiny data, to see that it runs")
     parser.add_argument("--json", type=Path, metavar="DIR", help="folder for the JSON file")
     parser.add_argument("--peers", action="store_true", help="also the packages of extra 'bench'")
-    real = parser.add_argument_group("outoffold, accuracy")
+    real = parser.add_argument_group("outoffold, accuracy, search")
     real.add_argument("--data", type=Path, metavar="DIR", help="tables with an index.json")
     real.add_argument("--splits", type=int, default=5, help="fits of each table")
     real.add_argument("--cache", type=Path, metavar="FILE", help="JSON file to go on from")
@@ -34,8 +34,11 @@ def main() -> None:
     accuracy = parser.add_argument_group("accuracy")
     accuracy.add_argument("--rows", type=int, nargs="+", default=[3_000], help="to train on")
     accuracy.add_argument("--methods", nargs="+", metavar="NAME", help="these alone")
-    accuracy.add_argument("--tables", nargs="+", metavar="NAME", help="these alone")
-    accuracy.add_argument("--threads", type=int, help="of every method")
+    both = parser.add_argument_group("accuracy, search")
+    both.add_argument("--tables", nargs="+", metavar="NAME", help="these alone")
+    both.add_argument("--threads", type=int, help="of every method")
+    search = parser.add_argument_group("search")
+    search.add_argument("--settings", nargs="+", metavar="NAME", help="these alone")
     accuracy.add_argument(
         "--no-times", action="store_true", help="keep no seconds, as something else is running"
     )
@@ -60,6 +63,19 @@ def tables_of(arguments: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
             cache=arguments.cache,
             bootstrap=arguments.bootstrap,
         )
+    if arguments.command == "search":
+        from . import search
+
+        rows = search.run(
+            smallest=arguments.smallest,
+            data=arguments.data,
+            splits=arguments.splits,
+            settings=arguments.settings,
+            only=arguments.tables,
+            cache=arguments.cache,
+            threads=arguments.threads,
+        )
+        return {"": rows}
     if arguments.command == "accuracy":
         from . import accuracy
 

@@ -585,7 +585,7 @@ class BaseSnapshotEnsemble(NetParameters):
             example=example,
             callbacks=self.callbacks,
             criterion=copy.deepcopy(criterion),
-            optimizer=self.optimizer,
+            optimizer=self._optimizer()[0],
             lr=self.lr,
             max_epochs=self._max_epochs(n_samples),
             batch_size=self._batch_size(n_samples),
@@ -605,6 +605,8 @@ class BaseSnapshotEnsemble(NetParameters):
             for name, value in keywords.items()
             if not name.startswith("schedule__")
         }
+        for name, value in self._optimizer()[1].items():
+            arguments.setdefault(f"optimizer__{name}", value)
         given = set(self._by_prefix("module"))
         sizes: dict[str, Any] = {"n_outputs": self._n_outputs()}
         if self._encoder_ is not None:

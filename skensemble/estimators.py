@@ -56,7 +56,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         steps are clipped with a warning.
     cycle_mult : float, default=1.5
         Each cycle is this many times as long as the one before (T_mult in [2]_).
-    lr : float, default=0.008
+    lr : float, default=0.012
         Highest learning rate, at which every cycle starts or which it passes.
     max_epochs : int or "auto", default="auto"
         The budget: passes of each chain over its rows, the same whatever `n_cycles` is. Cycles
@@ -74,8 +74,9 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     restart : {"warm", "cold"}, default="warm"
         Whether a new cycle goes on from the weights there are, or draws new ones: an ordinary
         deep ensemble within the same budget.
-    optimizer : torch.optim.Optimizer class, default=torch.optim.AdamW
-        Where torch has a fused step for it, that is used.
+    optimizer : torch.optim.Optimizer class or "auto", default="auto"
+        Where torch has a fused step for it, that is used. "auto": ``torch.optim.AdamW`` with
+        ``betas=(0.9, 0.99)`` and without weight decay, unless ``optimizer__*`` say otherwise.
     criterion : nn.Module class or instance, default=None
         The loss of the raw scores. None: ``torch.nn.CrossEntropyLoss``.
     n_chains : int or "auto", default="auto"
@@ -101,7 +102,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     early_stopping : bool or "auto", default="auto"
         Whether the run ends after `n_iter_no_change` cycles that brought no gain for the unseen
         rows. Without unseen rows it does nothing. "auto": see Notes.
-    n_iter_no_change : int, default=2
+    n_iter_no_change : int, default=3
         Number of such cycles in a row. They are kept, and weighted as the others are.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that are categories, of the built-in network. "from_dtype": those of a frame whose
@@ -249,18 +250,18 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         *,
         n_cycles: int = 8,
         cycle_mult: float = 1.5,
-        lr: float = 0.008,
+        lr: float = 0.012,
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
         schedule: Any = "cosine",
         restart: str = "warm",
-        optimizer: Any = torch.optim.AdamW,
+        optimizer: Any = "auto",
         criterion: Any = None,
         n_chains: int | str = "auto",
         members: Any = "auto",
         validation: Any = "auto",
         early_stopping: bool | str = "auto",
-        n_iter_no_change: int = 2,
+        n_iter_no_change: int = 3,
         categorical_features: Any = "from_dtype",
         voting: str = "soft",
         class_weight: Any = None,
@@ -547,7 +548,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         steps are clipped with a warning.
     cycle_mult : float, default=1.5
         Each cycle is this many times as long as the one before (T_mult in [2]_).
-    lr : float, default=0.008
+    lr : float, default=0.012
         Highest learning rate, at which every cycle starts or which it passes.
     max_epochs : int or "auto", default="auto"
         The budget: passes of each chain over its rows, the same whatever `n_cycles` is. Cycles
@@ -565,8 +566,9 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     restart : {"warm", "cold"}, default="warm"
         Whether a new cycle goes on from the weights there are, or draws new ones: an ordinary
         deep ensemble within the same budget.
-    optimizer : torch.optim.Optimizer class, default=torch.optim.AdamW
-        Where torch has a fused step for it, that is used.
+    optimizer : torch.optim.Optimizer class or "auto", default="auto"
+        Where torch has a fused step for it, that is used. "auto": ``torch.optim.AdamW`` with
+        ``betas=(0.9, 0.99)`` and without weight decay, unless ``optimizer__*`` say otherwise.
     criterion : nn.Module class or instance, default=None
         The loss of the outputs. None: ``torch.nn.MSELoss``.
         With that or ``L1Loss``, y is centred and scaled for training, and predictions are scaled
@@ -595,7 +597,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     early_stopping : bool or "auto", default="auto"
         Whether the run ends after `n_iter_no_change` cycles that brought no gain for the unseen
         rows. Without unseen rows it does nothing. "auto": see Notes.
-    n_iter_no_change : int, default=2
+    n_iter_no_change : int, default=3
         Number of such cycles in a row. They are kept, and weighted as the others are.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that are categories, of the built-in network. "from_dtype": those of a frame whose
@@ -726,18 +728,18 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         *,
         n_cycles: int = 8,
         cycle_mult: float = 1.5,
-        lr: float = 0.008,
+        lr: float = 0.012,
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
         schedule: Any = "cosine",
         restart: str = "warm",
-        optimizer: Any = torch.optim.AdamW,
+        optimizer: Any = "auto",
         criterion: Any = None,
         n_chains: int | str = "auto",
         members: Any = "auto",
         validation: Any = "auto",
         early_stopping: bool | str = "auto",
-        n_iter_no_change: int = 2,
+        n_iter_no_change: int = 3,
         categorical_features: Any = "from_dtype",
         net: Any = None,
         callbacks: Any = None,

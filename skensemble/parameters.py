@@ -53,6 +53,11 @@ SET_BY_US = {
 }
 
 
+#: A second moment with a shorter memory than Adam's own: the rate falls to zero many times in a
+#: run, and at the end of a cycle the memory must not be of its beginning.
+AUTO_OPTIMIZER = torch.optim.AdamW, {"betas": (0.9, 0.99), "weight_decay": 0.0}
+
+
 class KeywordParameters(BaseEstimator):
     """An estimator whose constructor takes ``**kwargs`` beside its named parameters.
 
@@ -176,7 +181,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "schedule": [StrOptions(set(schedules.SHAPES)), callable],
         "restart": [StrOptions({"warm", "cold"})],
-        "optimizer": [callable],
+        "optimizer": [callable, StrOptions({"auto"})],
         "criterion": [callable, None],
         "n_chains": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "members": [
@@ -285,7 +290,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         """For each prefix of keywords the names that may follow it."""
         criterion = self._default_criterion() if self.criterion is None else self.criterion
         net = self._net_class if self.net is None else self.net
-        optimizer = takes(self.optimizer)
+        optimizer = takes(self._optimizer()[0])
         return {
             "module": takes(constructor_of(self._module())),
             "optimizer": None if optimizer is None else {*optimizer, "param_groups"},
@@ -304,6 +309,12 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
                 f"Got schedule__burn_in_epochs={burn_in!r}, but expected a number of at least 0."
             )
         schedules.check_options(self.schedule, lr=self._highest_lr(), **options)
+
+    def _optimizer(self) -> tuple[Any, dict[str, Any]]:
+        """The optimizer and its arguments; keywords come before what "auto" stands for."""
+        auto = self.optimizer == "auto"
+        arguments = {**(AUTO_OPTIMIZER[1] if auto else {}), **self._by_prefix("optimizer")}
+        return AUTO_OPTIMIZER[0] if auto else self.optimizer, arguments
 
     def _highest_lr(self) -> Any:
         return self._by_prefix("optimizer").get("lr", self.lr)

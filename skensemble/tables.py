@@ -16,6 +16,9 @@ _AT_ONCE = 1 << 20
 #: Beyond this a value is as good as infinite, and infinity over infinity is no number.
 _HUGE = 1e12
 
+#: Pieces at least of what is left of a column whose most frequent values stand alone.
+_FEWEST = 4
+
 
 class TableEncoder:
     """Numbers scaled and, beside it, cut into linear pieces; categories as columns of 0 and 1.
@@ -25,7 +28,8 @@ class TableEncoder:
     *pieces* ([2]_, section 3.1): piece *t* rises from 0 to 1 while the number goes from one
     threshold to the next. With them the first layer can bend anywhere, where a network of scaled
     numbers is too smooth for most tables. Thresholds are quantiles, or all values where those are
-    few. They know nothing of the target, or rows left out would not be unseen.
+    few; a value of so many rows that it would fill a piece is one by itself, and the quantiles are
+    of the others. They know nothing of the target, or rows left out would not be unseen.
 
     Missing numbers become the median, and a further column says where they missed; missing
     categories are a category. Categories of few rows are one, as are those beyond the most
@@ -209,22 +213,32 @@ def _numbers(
     if not len(x):
         return 0.0, 1.0, np.empty(0)
     if weight is None:
-        x, mass = np.sort(x), np.arange(1.0, len(x) + 1)
+        values, mass = np.unique(x, return_counts=True)
     else:
-        order = np.argsort(x, kind="stable")
-        x, mass = x[order], np.cumsum(weight[order], dtype=np.float64)
-    # The inverse of the weighted distribution function: a row of weight two is as two rows.
-    levels = np.concatenate([[0, 0.25, 0.5, 0.75, 1], np.linspace(0, 1, max(1, n_pieces) + 1)])
-    index = np.searchsorted(mass / mass[-1], levels)
-    low, q1, median, q3, high = x[index[:5]].tolist()
-    thresholds = x[index[5:]]
+        values, place = np.unique(x, return_inverse=True)
+        mass = np.bincount(place, weight)
+    low, q1, median, q3, high = _quantiles(values, mass, 4).tolist()
     spread = q3 - q1
     # A column of mostly one value has no quartiles; a constant one is only centred.
     spread = spread if spread > 0 else high / 2 - low / 2
-    is_new = x[1:] != x[:-1]
-    if is_new.sum() <= n_pieces:
-        thresholds = np.concatenate([x[:1], x[1:][is_new]])
-    return median, spread if spread > 0 else 1.0, thresholds.astype(np.float64)
+    if len(values) > n_pieces + 1:
+        # A value that fills a piece alone would leave none for the others, or one of them all.
+        is_heavy = mass * n_pieces >= mass.sum()
+        n_heavy = int(is_heavy.sum())
+        share = float(mass[~is_heavy].sum() / mass.sum())
+        n_pieces = max(1, min(n_pieces - n_heavy, max(_FEWEST, round(n_pieces * share))))
+        others = _quantiles(values[~is_heavy], mass[~is_heavy], n_pieces)
+        values = np.union1d(values[is_heavy], others)
+    return median, spread if spread > 0 else 1.0, values.astype(np.float64)
+
+
+def _quantiles(values: NDArray[Any], mass: NDArray[Any], n: int) -> NDArray[Any]:
+    """Between `n` parts of a sorted sample, and its ends.
+
+    The inverse of the weighted distribution function: a row of weight two is as two rows.
+    """
+    mass = np.cumsum(mass, dtype=np.float64)
+    return values[np.searchsorted(mass / mass[-1], np.linspace(0, 1, n + 1))]
 
 
 def _lookup(

@@ -1,0 +1,107 @@
+"""The search for defaults: one of them changed at a time, on the same rows of the same tables.
+
+Nothing but the tables given decides, and a change is judged by the geometric mean over them: a
+seed alone moves the loss on a table by 1 to 10 %.
+"""
+
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import skensemble.ensemble
+from skensemble.tables import TableEncoder
+
+from .accuracy import LOSS, Fit, percent, use_threads, wins
+from .cache import Cache
+from .methods import Method, ours, source_digest
+from .tables import split as split_table
+from .tables import tables
+
+#: What differs from the defaults: arguments of the estimator, and under "encoder" those of
+#: :class:`~skensemble.tables.TableEncoder`.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "betas (0.9, 0.999)": {"optimizer__betas": (0.9, 0.999)},
+    "betas (0.9, 0.95)": {"optimizer__betas": (0.9, 0.95)},
+    "weight decay 0.01": {"optimizer__weight_decay": 0.01},
+    "lr 0.008": {"lr": 0.008},
+    "lr 0.016": {"lr": 0.016},
+    "no early stopping": {"early_stopping": False},
+    "6 cycles, each 2 x as long": {"n_cycles": 6, "cycle_mult": 2.0},
+    "dropout 0.1": {"module__dropout": 0.1},
+    "16 chains": {"n_chains": 16},
+    "hidden 64-64": {"module__hidden": (64, 64)},
+    "hidden 256": {"module__hidden": (256,)},
+    "4 pieces": {"encoder": {"n_pieces": 4}},
+    "6 pieces": {"encoder": {"n_pieces": 6}},
+    "12 pieces": {"encoder": {"n_pieces": 12}},
+}
+
+
+def run(
+    smallest: bool,
+    data: Path | None = None,
+    splits: int = 2,
+    settings: Sequence[str] | None = None,
+    only: Sequence[str] | None = None,
+    cache: Path | None = None,
+    threads: int | None = None,
+) -> list[dict[str, Any]]:
+    """A row for each setting: its loss relative to that of the defaults."""
+    threads = use_threads(threads)
+    todo = [table for table in tables(data) if only is None or table.name in only]
+    names = list(SETTINGS) if settings is None else [*dict.fromkeys(["defaults", *settings])]
+    if smallest:
+        todo, splits, names = todo[:1], 1, ["defaults", "4 pieces"]
+    if unknown := set(names) - set(SETTINGS):
+        raise ValueError(f"Got {sorted(unknown)}, but expected some of {list(SETTINGS)}.")
+    known = Cache(cache)
+    fits: dict[str, dict[tuple[str, int], dict[str, Any]]] = {name: {} for name in names}
+    for seed in range(splits):
+        for table in todo:
+            train, test = split_table(table, seed, 100 if smallest else 3_000)
+            for name in names:
+                options = dict(SETTINGS[name])
+                encoder = options.pop("encoder", {})
+                make = functools.partial(ours, **options)
+                method = Method(name, "ours", make, ("skensemble",))
+                fit = Fit(method, train, test, seed, threads, times=True, smallest=False)
+                key = {"source": source_digest(), "setting": json.dumps(SETTINGS[name])}
+                key |= {"table": table.name, "seed": seed, "rows": len(train.y)}
+                with encoding(encoder):
+                    label = f"{name}, {table.name} {seed}"
+                    fits[name][table.name, seed] = known.get(key, fit.measure, label)
+    return [row(name, fits[name], fits["defaults"]) for name in names]
+
+
+@contextmanager
+def encoding(options: dict[str, Any]) -> Iterator[None]:
+    """Have tables be encoded with other arguments, which are none of the estimator's."""
+    skensemble.ensemble.TableEncoder = functools.partial(  # type: ignore[misc,assignment]
+        TableEncoder, **options
+    )
+    try:
+        yield
+    finally:
+        skensemble.ensemble.TableEncoder = TableEncoder  # type: ignore[misc]
+
+
+def row(name: str, fits: dict[Any, Any], base: dict[Any, Any]) -> dict[str, Any]:
+    """Of a setting, over the tables and seeds that did not fail."""
+    both = [key for key in fits if LOSS in fits[key] and LOSS in base[key]]
+    ratios: dict[str, list[float]] = {}
+    for table, seed in both:
+        ratios.setdefault(table, []).append(fits[table, seed][LOSS] / base[table, seed][LOSS])
+    by_table = {table: 1 + percent(values) / 100 for table, values in ratios.items()}
+    return {
+        "setting": name,
+        "fits": len(both),
+        "loss / defaults, %": percent(by_table.values()),
+        "lower on": wins(by_table),
+        "fit, s": median(fits[key]["fit, s"] for key in both),
+        **{table: 100 * (ratio - 1) for table, ratio in by_table.items()},
+    }
