@@ -344,6 +344,7 @@ def test_the_schedule_goes_on_where_the_run_goes_on(digits, schedule):
         max_epochs=4,
         batch_size=100,
         schedule=schedule,
+        lr=0.008,
         schedule__gamma=0.9,
         schedule__burn_in_epochs=1,
         callbacks=[Watch()],

@@ -293,10 +293,10 @@ def test_class_weight_and_sample_weight_together(iris):
         repeated = model.fit(X.repeat(weight, axis=0), y.repeat(weight)).predict_proba(X)
         np.testing.assert_allclose(weighted, repeated, rtol=1e-6)
     by_hand = weight * np.array([2.0, 0.5, 1.0])[y]
-    model.set_params(max_epochs=8)  # later both losses vanish
+    model.set_params(max_epochs=8, lr=0.005)  # later both losses vanish
     both = model.fit(X, y, sample_weight=weight)
     loss = both.history_[-1, "train_loss"]
-    plain = SnapshotEnsembleClassifier(max_epochs=8, random_state=0)
+    plain = SnapshotEnsembleClassifier(max_epochs=8, lr=0.005, random_state=0)
     plain.fit(X, y, sample_weight=by_hand)
     assert loss == pytest.approx(plain.history_[-1, "train_loss"], rel=0.5)
     for wrong in ({0: -1.0}, {0: 0, 1: 0, 2: 0}):

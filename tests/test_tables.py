@@ -65,6 +65,25 @@ def test_few_values_are_thresholds_all_of_them():
     np.testing.assert_allclose(Z[:, 1:], [[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]], atol=1e-12)
 
 
+def test_frequent_values_stand_alone_and_the_others_have_quantiles(diabetes):
+    """As capital gains do, nine of ten of which are zero: by quantiles they would be one piece."""
+    others = np.abs(diabetes[0][:100, 2]) + 1
+    column = np.concatenate([np.zeros(900), others])[:, None]
+    encoder = TableEncoder().fit(column)
+    cuts = np.quantile(others, [0, 0.25, 0.5, 0.75, 1], method="inverted_cdf")
+    Z = encoder.transform(np.array([0, *cuts])[:, None], float)[:, 1:]
+    np.testing.assert_allclose(Z, np.tri(6, 5, -1), atol=1e-12)
+    weighted = np.concatenate([[0.0], others])[:, None]
+    other = TableEncoder().fit(weighted, np.array([900, *np.ones(100)]))
+    np.testing.assert_array_equal(other.transform(column, float), encoder.transform(column, float))
+
+
+def test_frequent_values_make_no_table_wider_than_it_may_be():
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((4096, 200)) < 0.6, 0, rng.normal(size=(4096, 200)))
+    assert TableEncoder().fit(X).n_outputs_ <= 1024
+
+
 def test_wide_tables_have_fewer_pieces_and_the_widest_none():
     X = np.random.default_rng(0).normal(size=(2048, 600))
     assert TableEncoder(16).fit(X[:, :30]).n_outputs_ == 30 * 17

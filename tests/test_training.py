@@ -114,6 +114,22 @@ def test_one_cycle_equals_plain_training(digits, policy, optimizer, module):
     assert same(model.snapshots_, [expected])
 
 
+def test_the_automatic_optimizer_is_adamw_and_keywords_change_it(iris):
+    changed = SnapshotEnsembleClassifier(
+        max_epochs=2, n_chains=1, optimizer__betas=(0.8, 0.9), optimizer__eps=1e-6, random_state=0
+    ).fit(*iris)
+    optimizer = changed.net_.optimizer_
+    assert type(optimizer) is torch.optim.AdamW
+    group = optimizer.param_groups[0]
+    assert (group["betas"], group["weight_decay"], group["eps"]) == ((0.8, 0.9), 0, 1e-6)
+    named = SnapshotEnsembleClassifier(
+        optimizer=torch.optim.AdamW, max_epochs=2, n_chains=1, random_state=0
+    ).fit(*iris)
+    group, own = named.net_.optimizer_.param_groups[0], torch.optim.AdamW([torch.zeros(1)])
+    assert group["betas"] == own.defaults["betas"]
+    assert group["weight_decay"] == own.defaults["weight_decay"]
+
+
 def test_one_cycle_of_regression_equals_plain_training_on_scaled_targets(diabetes):
     """Promise 1."""
     X, y = diabetes
@@ -132,6 +148,8 @@ def test_one_cycle_of_regression_equals_plain_training_on_scaled_targets(diabete
         module=Mlp,
         criterion=nn.MSELoss,
         optimizer=torch.optim.AdamW,
+        optimizer__betas=(0.9, 0.99),
+        optimizer__weight_decay=0.0,
         optimizer__fused=True,
         lr=0.01,
         max_epochs=3,
