@@ -56,7 +56,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         steps are clipped with a warning.
     cycle_mult : float, default=1.5
         Each cycle is this many times as long as the one before (T_mult in [2]_).
-    lr : float, default=0.012
+    lr : float, default=0.008
         Highest learning rate, at which every cycle starts or which it passes.
     max_epochs : int or "auto", default="auto"
         The budget: passes of each chain over its rows, the same whatever `n_cycles` is. Cycles
@@ -250,7 +250,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         *,
         n_cycles: int = 8,
         cycle_mult: float = 1.5,
-        lr: float = 0.012,
+        lr: float = 0.008,
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
         schedule: Any = "cosine",
