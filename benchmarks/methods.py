@@ -85,11 +85,8 @@ def source_digest() -> str:
 
 def ours(train: Table, seed: int | None, threads: int, **options: Any) -> Any:
     """Our estimator on the raw frame."""
-    estimators = {
-        "classification": SnapshotEnsembleClassifier,
-        "regression": SnapshotEnsembleRegressor,
-    }
-    return estimators[train.task](random_state=seed, **options)
+    estimator = _by_task(train, SnapshotEnsembleClassifier, SnapshotEnsembleRegressor)
+    return estimator(random_state=seed, **options)
 
 
 #: No row left out, and so nothing to weigh or to stop by.
@@ -189,7 +186,7 @@ def torchensemble_options(train: Table) -> dict[str, Any]:
         "n_snapshots": n_snapshots,
         "epochs": n_snapshots * round(auto_max_epochs(n) / n_snapshots),
         "batch_size": auto_batch_size(n),
-        "lr": SnapshotEnsembleClassifier().lr,
+        "lr": _by_task(train, SnapshotEnsembleClassifier, SnapshotEnsembleRegressor)().lr,
     }
 
 
