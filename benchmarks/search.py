@@ -83,13 +83,11 @@ def run(
 @contextmanager
 def encoding(options: dict[str, Any]) -> Iterator[None]:
     """Have tables be encoded with other arguments, which are none of the estimator's."""
-    skensemble.ensemble.TableEncoder = functools.partial(  # type: ignore[misc,assignment]
-        TableEncoder, **options
-    )
+    skensemble.ensemble.TableEncoder = functools.partial(TableEncoder, **options)
     try:
         yield
     finally:
-        skensemble.ensemble.TableEncoder = TableEncoder  # type: ignore[misc]
+        skensemble.ensemble.TableEncoder = TableEncoder
 
 
 def row(name: str, fits: dict[Any, Any], base: dict[Any, Any]) -> dict[str, Any]:

@@ -600,13 +600,12 @@ class BaseSnapshotEnsemble(NetParameters):
         """Module and keywords as skorch's net takes them."""
         # Copied with one memo: instances among the arguments are trained, and may be shared.
         keywords, module = copy.deepcopy((self._keywords(), self._module()))
-        arguments = {
+        arguments = {f"optimizer__{name}": value for name, value in self._optimizer()[1].items()}
+        arguments |= {
             name.removeprefix("net__"): value
             for name, value in keywords.items()
             if not name.startswith("schedule__")
         }
-        for name, value in self._optimizer()[1].items():
-            arguments.setdefault(f"optimizer__{name}", value)
         given = set(self._by_prefix("module"))
         sizes: dict[str, Any] = {"n_outputs": self._n_outputs()}
         if self._encoder_ is not None:

@@ -311,10 +311,8 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         schedules.check_options(self.schedule, lr=self._highest_lr(), **options)
 
     def _optimizer(self) -> tuple[Any, dict[str, Any]]:
-        """The optimizer and its arguments; keywords come before what "auto" stands for."""
-        auto = self.optimizer == "auto"
-        arguments = {**(AUTO_OPTIMIZER[1] if auto else {}), **self._by_prefix("optimizer")}
-        return AUTO_OPTIMIZER[0] if auto else self.optimizer, arguments
+        """The optimizer, and its arguments unless keywords say otherwise."""
+        return AUTO_OPTIMIZER if self.optimizer == "auto" else (self.optimizer, {})
 
     def _highest_lr(self) -> Any:
         return self._by_prefix("optimizer").get("lr", self.lr)

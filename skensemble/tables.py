@@ -222,7 +222,7 @@ def _numbers(
     # A column of mostly one value has no quartiles; a constant one is only centred.
     spread = spread if spread > 0 else high / 2 - low / 2
     if len(values) > n_pieces + 1:
-        # A value that fills a piece alone would leave none for the others, or one of them all.
+        # By quantiles alone, a value of most rows would leave one piece for all others, or none.
         is_heavy = mass * n_pieces >= mass.sum()
         n_heavy = int(is_heavy.sum())
         share = float(mass[~is_heavy].sum() / mass.sum())
