@@ -5,18 +5,21 @@ from typing import Any
 from skensemble import SnapshotEnsembleClassifier
 from skensemble.model_selection import cycle_curve
 
+from .search import encoding
 from .timing import interleaved, ratios
 from .workloads import SMALLEST, WORKLOADS, Perceptron, Workload
+
+#: Workloads of the built-in network.
+KINDS = ("W3", "W1")
 
 
 def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
     """One row a network and workload."""
     works = SMALLEST if smallest else WORKLOADS
-    return [
-        row("built-in", None, "W3", works["W3"], repeats),
-        row("built-in", None, "W1", works["W1"], repeats),
-        row("through vmap", Perceptron, "W3", works["W3"], repeats),
-    ]
+    with encoding({"n_pieces": 0}):
+        bare = [row("built-in, scaled columns alone", None, n, works[n], repeats) for n in KINDS]
+    built_in = [row("built-in", None, name, works[name], repeats) for name in KINDS]
+    return [*bare, *built_in, row("through vmap", Perceptron, "W3", works["W3"], repeats)]
 
 
 def row(network: str, module: Any, name: str, work: Workload, repeats: int) -> dict[str, Any]:
