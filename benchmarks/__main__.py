@@ -1,10 +1,10 @@
-"""``python -m benchmarks fit|predict|latency|memory|scaling|chains|outoffold|accuracy|search``."""
+"""``python -m benchmarks`` and a command: fit, predict, ... as ``--help`` lists them."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from . import chains, fit, latency, memory, predict, scaling
+from . import chains, fit, large, latency, memory, predict, scaling
 from .timing import machine, save, table
 
 COMMANDS = {
@@ -14,6 +14,7 @@ COMMANDS = {
     "memory": memory.run,
     "scaling": scaling.run,
     "chains": chains.run,
+    "large": large.run,
 }
 
 

@@ -73,7 +73,8 @@ def test_all_of_it_is_kept_with_the_model(sales):
     expected = model.predict_proba(X)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_proba(X), expected)
-    np.testing.assert_array_equal(model.predict_proba(X.iloc[:5]), expected[:5])
+    # Products of few rows may round otherwise than those of many.
+    np.testing.assert_allclose(model.predict_proba(X.iloc[:5]), expected[:5], rtol=1e-5)
     again.partial_fit(X[:100], y[:100])
     assert again.n_cycles_ == 3
 
