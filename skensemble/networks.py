@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-
 #: How much faster than a weight the factor of a column moves, under an optimizer whose steps do not
 #: depend on the gradient's size.
 _FASTER = 6.0
