@@ -25,6 +25,7 @@ from sklearn.ensemble import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.impute import SimpleImputer
 from sklearn.inspection import PartialDependenceDisplay, permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
@@ -371,3 +372,17 @@ def test_names_of_columns_are_learned_and_compared(classifier):
     text = FunctionTransformer(lambda Z: pd.DataFrame(Z, columns=X.columns))
     assert make_pipeline(text, model).fit(X.to_numpy(), y).score(X, y) > 0.9
     assert cross_val_score(model, X, y, cv=3).mean() > 0.9
+
+
+def test_skrubs_pipeline_leaves_missing_values_to_us():
+    """It reads the tags: a learner that takes missing values gets no imputer before it."""
+    skrub = pytest.importorskip("skrub")
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"size": rng.normal(size=300), "kind": rng.choice(["a", "b", "c"], 300)})
+    y = np.where((X["size"] > 0) ^ (X["kind"] == "b"), "yes", "no")
+    X.loc[::7, "size"] = np.nan
+    model = skrub.tabular_pipeline(SnapshotEnsembleClassifier(max_epochs=30, random_state=0))
+    assert not any(isinstance(step, SimpleImputer) for _, step in model.steps)
+    model.fit(X[:200], y[:200])
+    known = X["size"].notna()[200:]
+    assert model.score(X[200:][known], y[200:][known]) > 0.85

@@ -1,0 +1,66 @@
+"""The built-in network."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+from skensemble.networks import Dense, ScaledLinear, TableNetwork
+
+
+def test_a_scaled_layer_is_a_plain_one_over_scaled_columns():
+    layer, plain = ScaledLinear(5, 3), nn.Linear(5, 3)
+    plain.load_state_dict({"weight": layer.weight, "bias": layer.bias})
+    X = torch.randn(7, 5)
+    torch.testing.assert_close(layer(X), plain(X))  # every factor starts at 1
+    factor = torch.rand(5) + 0.5
+    with torch.no_grad():
+        layer.scale.copy_(factor / 6)
+    torch.testing.assert_close(layer(X), plain(X * factor))
+    layer.reset_parameters()
+    torch.testing.assert_close(6 * layer.scale.detach(), torch.ones(5))
+
+
+@pytest.mark.parametrize("kind", [Dense, ScaledLinear])
+def test_outputs_start_with_the_variance_of_the_inputs(kind):
+    layer = kind(400, 300)
+    assert layer.weight.std().item() == pytest.approx(400**-0.5, rel=0.02)
+    outputs = layer(torch.randn(1000, 400)) - layer.bias
+    assert outputs.std().item() == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize("n_rows", [1, 3, 40])
+def test_members_are_the_modules(n_rows):
+    modules = [TableNetwork(6, 2, hidden=(8, 4)).double() for _ in range(3)]
+    for module in modules:
+        nn.init.uniform_(module.layers[0].scale, 0.0, 0.3)
+    states = [module.state_dict() for module in modules]
+    stacks = {name: torch.stack([state[name] for state in states]) for name in states[0]}
+    X = torch.randn(n_rows, 6).double()
+    with torch.no_grad():
+        expected = torch.stack([module(X) for module in modules])
+        torch.testing.assert_close(modules[0].forward_members(stacks, X), expected)
+
+
+def test_the_factors_find_the_columns_that_count():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 20)).astype(np.float32)
+    y = np.sin(2 * X[:, 3]) + X[:, 3] * X[:, 7]
+    model = SnapshotEnsembleRegressor(n_cycles=4, max_epochs=40, random_state=0).fit(X, y)
+    factors = np.mean([state["layers.0.scale"].abs().numpy() for state in model.snapshots_], axis=0)
+    column = np.concatenate([np.arange(20), model._encoder_._piece_of])
+    counts = np.isin(column, [3, 7])
+    assert factors[counts].mean() > 1.5 * factors[~counts].mean()
+
+
+def test_cold_restarts_draw_the_factors_anew(cancer):
+    model = SnapshotEnsembleClassifier(
+        restart="cold", n_chains=1, n_cycles=2, max_epochs=2, lr=1e-9, random_state=0
+    ).fit(*cancer)
+    for state in model.snapshots_:
+        torch.testing.assert_close(
+            state["layers.0.scale"], torch.full_like(state["layers.0.scale"], 1 / 6)
+        )
+    first, second = (state["layers.0.weight"] for state in model.snapshots_)
+    assert not torch.allclose(first, second, atol=1e-2)
