@@ -23,6 +23,7 @@ from torch.utils.data import Dataset
 
 from . import inputs, schedules
 from .batches import DatasetRows, Draw, TensorRows, numpy_type, to_tensor
+from .callbacks import copied
 from .chains import can_train_as_one
 from .defaults import SMALL, auto_batch_size, auto_max_epochs, auto_n_chains
 from .frames import Columns, is_frame
@@ -37,7 +38,7 @@ from .runs import Lane, Run
 from .snapshots import Snapshots, State, uncompiled
 from .tables import TableEncoder
 from .threads import few_threads
-from .training import SnapshotNet, copied, new_net
+from .training import SnapshotNet, new_net
 from .unseen import UnseenRows
 from .validation import Folds, folds
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import Callback, LRScheduler, ParamMapper, PassthroughScoring, PrintLog
-from skorch.callbacks.scoring import ScoringBase
+from skorch.callbacks import Callback, ParamMapper
 from skorch.utils import get_map_location, to_device
 from torch import nn
 from torch.utils.data import DataLoader
@@ -28,11 +27,21 @@ from .batches import (
     WeightedRows,
     data_loader,
 )
+from .callbacks import (
+    BATCH_HOOKS,
+    check_callback,
+    check_callback_keywords,
+    copied,
+    is_print_log,
+    listens,
+    looks_at_unseen,
+)
 from .chains import Chains
 from .generators import forked
 from .interrupts import Interrupts
 from .losses import WeightedLoss, by_hand, learns_nothing, summed
 from .modules import called, evaluating, first_output, is_lazy, reset_parameters
+from .optimizers import BY_ELEMENTS, FUSABLE, bare_step, can_fuse, needs_no_closure
 from .progress import Progress
 from .snapshots import State, as_arrays, is_finite, state_of
 
@@ -181,8 +190,6 @@ class SnapshotRecorder(Callback):
                 self.on_taken()
 
 
-_BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
-
 #: Methods of a net that the lean path replaces; a class of the user's that overrides one of them
 #: is trained by skorch's own, generic path.
 _GENERIC_IF_OVERRIDDEN = (
@@ -194,26 +201,8 @@ _GENERIC_IF_OVERRIDDEN = (
     "run_single_epoch",
     "get_iterator",
     "notify",
-    *_BATCH_HOOKS,
+    *BATCH_HOOKS,
 )
-
-#: Optimizers that treat each number of a parameter by itself.
-_BY_ELEMENTS = (
-    torch.optim.SGD,
-    torch.optim.ASGD,
-    torch.optim.Adam,
-    torch.optim.AdamW,
-    torch.optim.Adamax,
-    torch.optim.NAdam,
-    torch.optim.RAdam,
-    torch.optim.Adagrad,
-    torch.optim.Adadelta,
-    torch.optim.RMSprop,
-    torch.optim.Rprop,
-)
-
-#: Optimizers with a step that is one call for all parameters (torch >= 2.4).
-_FUSABLE = (torch.optim.Adagrad, torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
 class SnapshotNet(NeuralNet):
@@ -237,7 +226,7 @@ class SnapshotNet(NeuralNet):
 
     def get_default_callbacks(self) -> list[Any]:
         """Skorch's, less the table it prints: the progress of cycles has lines of its own."""
-        return [item for item in super().get_default_callbacks() if not _is_print_log(item)]
+        return [item for item in super().get_default_callbacks() if not is_print_log(item)]
 
     def initialize_module(self) -> Any:
         super().initialize_module()
@@ -284,9 +273,9 @@ class SnapshotNet(NeuralNet):
         """Skorch's, with torch's fused step where it exists and nothing else is asked for."""
         args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
         optimizer = getattr(self, prefix, None)
-        if optimizer in _FUSABLE and not {"fused", "foreach", "differentiable"} & kwargs.keys():
+        if optimizer in FUSABLE and not {"fused", "foreach", "differentiable"} & kwargs.keys():
             parameters = [p for group in args[0] for p in group["params"]]
-            kwargs["fused"] = _can_fuse(self.module_, parameters)
+            kwargs["fused"] = can_fuse(self.module_, parameters)
         return args, kwargs
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
@@ -409,12 +398,12 @@ class SnapshotNet(NeuralNet):
     def _stepper(self, iterator: Any) -> Callable[[Any, torch.Tensor], torch.Tensor]:
         """What takes one step on a batch and returns its loss, as ``train_step`` does."""
         optimizers = [getattr(self, name + "_") for name in self._optimizers]
-        if len(optimizers) != 1 or not _needs_no_closure(optimizers[0]):
+        if len(optimizers) != 1 or not needs_no_closure(optimizers[0]):
             return self._step_with_closure
         module, criterion, device = self.module_, self.criterion_, self.device
         is_there = isinstance(getattr(iterator, "iterator", None), BatchIterator)
         parameters = [p for group in optimizers[0].param_groups for p in group["params"]]
-        update = _bare_step(optimizers[0])
+        update = bare_step(optimizers[0])
 
         hand = by_hand(criterion)
 
@@ -478,7 +467,7 @@ class SnapshotNet(NeuralNet):
             if getattr(type(self), name) not in own or name in vars(self):
                 return False
         ours = () if run is None else (run.rate, run.recorder)
-        return not any(_listens(cb) for _, cb in self.callbacks_ if cb not in ours)
+        return not any(listens(cb) for _, cb in self.callbacks_ if cb not in ours)
 
     def looks_at_unseen(self) -> bool:
         """Whether a callback of the user's needs values of unseen rows after each epoch."""
@@ -490,7 +479,7 @@ class SnapshotNet(NeuralNet):
         optimizers = [getattr(self, name + "_") for name in self._optimizers]
         return (
             len(optimizers) == 1
-            and type(optimizers[0]) in _BY_ELEMENTS
+            and type(optimizers[0]) in BY_ELEMENTS
             and self._is_lean()
             and self.infers_plainly()
             and self.iterator_train is DataLoader
@@ -678,121 +667,6 @@ def new_net(
     for name, callback in net.callbacks_:
         if name not in ours:
             check_callback(callback, leaves_out)
-    _check_callback_keywords(net)
+    check_callback_keywords(net)
     del net.example_
     return net
-
-
-def _check_callback_keywords(net: SnapshotNet) -> None:
-    """Refuse ``callbacks__name`` where no callback has the name: skorch would pass it over."""
-    names = {name for name, _ in net._uniquely_named_callbacks()}
-    for keyword in net.get_params_for("callbacks"):
-        if keyword.split("__")[0] not in names:
-            raise ValueError(
-                f"Got callbacks__{keyword}, but expected the name of a callback: "
-                f"one of {sorted(names)}."
-            )
-
-
-def copied(callbacks: Any) -> list[Any]:
-    """Shallow copies of a user's callbacks: the parameter stays as given, and what its attributes
-    hold she can still see.
-
-    Raises
-    ------
-    ValueError
-        If one of them is no callback of skorch's kind.
-    """
-    given = [item[1] if isinstance(item, tuple | list) else item for item in callbacks or []]
-    for callback in given:
-        if not hasattr(callback, "on_train_begin") or not hasattr(callback, "initialize"):
-            raise ValueError(f"Got callbacks with {callback!r}, but expected callbacks of skorch.")
-    copies = {id(cb): cb if isinstance(cb, type) else copy.copy(cb) for cb in given}
-    for callback in copies.values():  # LoadInitState and its like know another by an attribute
-        for name, value in vars(callback).items() if not isinstance(callback, type) else ():
-            if id(value) in copies:
-                setattr(callback, name, copies[id(value)])
-    return [
-        (item[0], copies[id(item[1])]) if isinstance(item, tuple | list) else copies[id(item)]
-        for item in callbacks or []
-    ]
-
-
-def _listens(callback: Any) -> bool:
-    """Whether a callback looks at single batches or gradients."""
-    return any(
-        hook in vars(callback) or getattr(type(callback), hook, None) is not getattr(Callback, hook)
-        for hook in _BATCH_HOOKS
-    )
-
-
-def check_callback(callback: Any, leaves_out: bool) -> None:
-    """Refuse a callback that cannot work here."""
-    name = type(callback).__name__
-    if isinstance(callback, LRScheduler):
-        raise ValueError(
-            f"Got callback {name}, but the learning rate is set at every step by schedule=; "
-            "expected a callback that leaves it alone."
-        )
-    if leaves_out or not looks_at_unseen(callback):
-        return
-    if isinstance(callback, ScoringBase | PassthroughScoring):
-        raise ValueError(
-            f"Got {name}(on_train=False), but no rows are left out; expected on_train=True, or "
-            "rows left out by validation=, such as validation='cross'."
-        )
-    raise ValueError(
-        f"Got {name}(monitor={callback.monitor!r}), but no rows are left out; expected a monitor "
-        f"of the training rows, such as {callback.monitor.replace('valid', 'train', 1)!r}, or rows "
-        "left out by validation=, such as validation='cross'."
-    )
-
-
-def looks_at_unseen(callback: Any) -> bool:
-    """Whether a callback needs values of rows that are left out, after each epoch."""
-    if isinstance(callback, ScoringBase | PassthroughScoring):
-        return not callback.on_train
-    monitor = getattr(callback, "monitor", None)
-    return isinstance(monitor, str) and monitor.startswith("valid")
-
-
-def _needs_no_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether a step after the backward pass is the same as one with a closure around it.
-
-    So it is for torch's own optimizers but LBFGS; of another's one cannot know.
-    """
-    ours = type(optimizer).__module__.startswith("torch.optim.")
-    return ours and not isinstance(optimizer, torch.optim.LBFGS)
-
-
-def _bare_step(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
-    """The optimizer's step without what torch wraps around it for its profiler and for hooks.
-
-    Where hooks are set, or where torch wraps it otherwise, the step as it is.
-    """
-    bare: Any = type(optimizer).step
-    while hasattr(bare, "__wrapped__"):
-        bare = bare.__wrapped__
-    hooks = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-    is_hooked = any(getattr(optimizer, name, True) for name in hooks)
-    differs = any(group.get("differentiable") for group in optimizer.param_groups)
-    if is_hooked or differs or "step" in vars(optimizer):
-        return optimizer.step
-
-    def step() -> None:
-        with torch.no_grad():
-            bare(optimizer)
-
-    return step
-
-
-def _can_fuse(module: nn.Module, parameters: list[torch.Tensor]) -> bool:
-    """Whether torch's fused step takes such parameters; it takes no sparse gradients."""
-    if any(getattr(part, "sparse", False) for part in module.modules()):
-        return False
-    return all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
-
-
-def _is_print_log(item: Any) -> bool:
-    callback = item[1] if isinstance(item, tuple | list) else item
-    return isinstance(callback, PrintLog) or callback is PrintLog
