@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from skensemble import frames
+from skensemble import column, frames
 from skensemble.frames import Columns, is_frame
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -107,7 +107,7 @@ def path(request, monkeypatch):
     """Small tables and large ones go other ways."""
     if request.param == "many rows":
         monkeypatch.setattr(frames, "_FEW_ROWS", 0)
-        monkeypatch.setattr(frames, "_FEW_VALUES", 0)
+        monkeypatch.setattr(column, "_FEW_VALUES", 0)
 
 
 def _codes(fitted, values):
@@ -276,7 +276,7 @@ def test_categories_go_round_through_every_type(values, few):
     with pytest.MonkeyPatch.context() as patch:
         if not few:
             patch.setattr(frames, "_FEW_ROWS", 0)
-            patch.setattr(frames, "_FEW_VALUES", 0)
+            patch.setattr(column, "_FEW_VALUES", 0)
         for one in ways:
             fitted = Columns().fit(one)
             assert fitted.categories_ == [known]
