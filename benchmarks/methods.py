@@ -312,7 +312,7 @@ METHODS = {
     "lightgbm": Method("LightGBM", "trees", lightgbm, ("lightgbm",)),
     "forest": Method("RandomForest", "trees", forest, ("scikit-learn",), {"n_estimators": 5}),
     "mlp": Method("scikit-learn's MLP", "network", mlp, ("scikit-learn",), {"max_iter": 5}),
-    "realmlp": Method("RealMLP-TD-S", "network", realmlp, ("pytabkit",)),
+    "realmlp": Method("RealMLP-TD-S", "network", realmlp, ("pytabkit",), splits=3),
     "tabm": Method("TabM", "network", tabm, ("pytabkit",), splits=1),
     "bde": Method("bde", "network", bde, ("sklearn-contrib-bde",), splits=1),
     "torchensemble": Method("TorchEnsemble", "network", torchensemble, ("torchensemble",)),
