@@ -1,5 +1,6 @@
 """Arrays and frames to tensors, and tensors to even batches."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -161,7 +162,7 @@ class EvenBatches:
     def __iter__(self) -> Iterator[torch.Tensor]:
         # A generator, so that the permutation is drawn with the first batch: a DataLoader with
         # workers calls iter() twice a pass.
-        yield from torch.tensor_split(self.order(), self.n_batches)
+        yield from _even(self.order(), self.n_batches)
 
     def order(self) -> torch.Tensor:
         """The rows in the order of one pass."""
@@ -252,12 +253,28 @@ class ChainsIterator(BatchIterator):
             yield from zip(*(_split(part, sizes, dim=1) for part in parts), strict=True)
 
     def _blocks(self) -> Iterator[list[torch.Tensor]]:
-        orders = torch.stack([chain.order() for chain in self.chains])
-        batches = list(torch.tensor_split(orders, len(self), dim=1))
+        orders = torch.empty(len(self.chains), self.chains[0].draw.n_samples, dtype=torch.int64)
+        for order, chain in zip(orders, self.chains, strict=True):
+            order.copy_(chain.order())
+        batches = _even(orders, len(self))
         row_bytes = max(1, _n_bytes(self.parts[0][:1]))
-        n = max(1, _BLOCK_BYTES // (row_bytes * batches[0].numel()))
-        for start in range(0, len(batches), n):
-            yield batches[start : start + n]
+        longest = -(-orders.shape[1] // len(self))
+        n = max(1, _BLOCK_BYTES // (row_bytes * longest * len(orders)))
+        while block := list(itertools.islice(batches, n)):
+            yield block
+
+
+def _even(orders: torch.Tensor, n_batches: int) -> Iterator[torch.Tensor]:
+    """Parts along the last axis as :func:`torch.tensor_split` makes them, one at a time.
+
+    Of many batches the views alone are larger than the numbers.
+    """
+    size, n_longer = divmod(orders.shape[-1], n_batches)
+    start = 0
+    for i in range(n_batches):
+        stop = start + size + (i < n_longer)
+        yield orders[..., start:stop]
+        start = stop
 
 
 def _gathered(rows: Any, index: torch.Tensor) -> Any:

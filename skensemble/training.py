@@ -49,6 +49,10 @@ if TYPE_CHECKING:
     from .runs import Lane
 
 
+#: Losses that are read together.
+_READ_AT_ONCE = 100
+
+
 class Diverged(Exception):
     """Training left the finite numbers."""
 
@@ -349,14 +353,18 @@ class SnapshotNet(NeuralNet):
         if not training or run is None or not self._is_lean(run):
             super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
             return
-        losses, sizes = [], []
-        for loss, size in self._lean_steps(run, iterator):
-            losses.append(loss)
-            sizes.append(size)
+        losses: list[float] = []
+        sizes: list[int] = []
+        steps = iter(self._lean_steps(run, iterator))
+        # Read by the hundred: one at a time a GPU would wait, and thousands of small tensors
+        # between large ones keep the memory of these from being used again.
+        while some := list(itertools.islice(steps, _READ_AT_ONCE)):
+            losses += torch.stack([loss for loss, _ in some]).tolist()
+            sizes += [size for _, size in some]
         if not losses:
             return
         # One row for the epoch in place of one a batch: skorch's callbacks average over rows.
-        mean = np.average(torch.stack(losses).tolist(), weights=sizes)
+        mean = np.average(losses, weights=sizes)
         self.history.new_batch()
         self.history.record_batch(prefix + "_loss", float(mean))
         self.history.record_batch(prefix + "_batch_size", sum(sizes))

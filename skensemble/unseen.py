@@ -29,8 +29,6 @@ class Cycle(NamedTuple):
 
     #: Of shape (n_samples, k), NaN where no chain left the row out.
     predictions: NDArray[Any]
-    #: What the rule for members needs of them.
-    told: NDArray[Any]
     #: Weight of each cycle so far.
     weights: NDArray[np.float64]
     #: Score of their weighted mean.
@@ -102,22 +100,25 @@ class UnseenRows:
         That is where the last cycles brought no gain, and there are more to come.
         """
         values = self._predicted(Snapshots(states))
-        told = self._compact(values[~self.is_seen] if self.is_seen.any() else values)
-        y = np.zeros_like(self._y) if self._is_compact() else self._y
-        all_told = np.stack([*(cycle.told for cycle in self.cycles), told])
-        unseen = Unseen(all_told, y, self._weight)
-        weights = cycle_weights(self.members, len(all_told), unseen)
-        self.cycles.append(Cycle(values, told, weights, unseen.score(weights)))
+        # Not kept from cycle to cycle: of many rows it would be as large as the predictions.
+        told = np.stack([self._told(v) for v in (*(c.predictions for c in self.cycles), values)])
+        y = np.broadcast_to(np.intp(0), self._y.shape) if self._is_compact() else self._y
+        unseen = Unseen(told, y, self._weight)
+        weights = cycle_weights(self.members, len(told), unseen)
+        self.cycles.append(Cycle(values, weights, unseen.score(weights)))
         return self._is_enough() and len(self.cycles) < self.n_planned
 
     def _is_compact(self) -> bool:
         """Whether a rule needs the probability of the true class alone, as the log-loss does."""
         return self._y.ndim == 1 and not callable(self.members)
 
-    def _compact(self, values: NDArray[Any]) -> NDArray[Any]:
-        if not self._is_compact():
-            return values
-        return np.take_along_axis(values, self._y[:, None], axis=1).astype(np.float64)
+    def _told(self, values: NDArray[Any]) -> NDArray[Any]:
+        """What the rule for members needs of a cycle's predictions."""
+        if self.is_seen.any():
+            values = values[~self.is_seen]
+        return (
+            np.take_along_axis(values, self._y[:, None], axis=1) if self._is_compact() else values
+        )
 
     def combined(self) -> NDArray[np.float64]:
         """The weighted mean of all cycles for every row, of shape (n_samples, k)."""
