@@ -172,7 +172,7 @@ class EvenBatches:
             order = torch.arange(n_rows)
         else:
             order = torch.randperm(n_rows, generator=self.generator)
-        return order if rows is None else rows[order[:n]]
+        return order if rows is None else rows[order[:n]].to(torch.int64)
 
 
 class BatchIterator:
@@ -247,13 +247,16 @@ class ChainsIterator(BatchIterator):
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
         for block in self._blocks():
-            chosen = torch.cat(block, dim=1).to(self.parts[0].device)
+            chosen = torch.cat(block, dim=1).to(self.parts[0].device, torch.int64)
             sizes = [batch.shape[1] for batch in block]
             parts = [_gathered(part, chosen) for part in self.parts]
             yield from zip(*(_split(part, sizes, dim=1) for part in parts), strict=True)
 
     def _blocks(self) -> Iterator[list[torch.Tensor]]:
-        orders = torch.empty(len(self.chains), self.chains[0].draw.n_samples, dtype=torch.int64)
+        n = self.chains[0].draw.n_samples
+        # For each chain they are as many as the rows.
+        number = torch.int32 if len(self.parts[1]) < 2**31 else torch.int64
+        orders = torch.empty(len(self.chains), n, dtype=number)
         for order, chain in zip(orders, self.chains, strict=True):
             order.copy_(chain.order())
         batches = _even(orders, len(self))

@@ -83,8 +83,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         Copies of the network, each with an initialisation, batches and a fold of its own. The
         snapshots of one run are alike; those of several chains differ more ([4]_). More chains
         than rows are clipped with a warning. "auto": 1 for a `module` of yours. For the built-in
-        network 8; below 128 rows one for each 16 rows, and 1 up to 32 rows. Where `validation` is
-        a splitter, the number of its splits.
+        network 8, and 4 from 200,000 rows on; below 128 rows one for each 16 rows, and 1 up to 32
+        rows. Where `validation` is a splitter, the number of its splits.
     members : {"auto", "all", "stacked", "greedy"}, int or callable, default="auto"
         Weight of each cycle, which its chains share. "all": the same for all. An int: the same for
         the last so many ([1]_, section 3), 0 for the others. By unseen rows: "stacked" finds the
@@ -577,8 +577,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         Copies of the network, each with an initialisation, batches and a fold of its own. The
         snapshots of one run are alike; those of several chains differ more ([4]_). More chains
         than rows are clipped with a warning. "auto": 1 for a `module` of yours. For the built-in
-        network 8; below 128 rows one for each 16 rows, and 1 up to 32 rows. Where `validation` is
-        a splitter, the number of its splits.
+        network 8, and 4 from 200,000 rows on; below 128 rows one for each 16 rows, and 1 up to 32
+        rows. Where `validation` is a splitter, the number of its splits.
     members : {"auto", "all", "stacked", "greedy"}, int or callable, default="auto"
         Weight of each cycle, which its chains share. "all": the same for all. An int: the same for
         the last so many ([1]_, section 3), 0 for the others. By unseen rows: "stacked" finds the

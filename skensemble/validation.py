@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-Rows = NDArray[np.int64]
+Rows = NDArray[np.integer[Any]]
 Hashes = NDArray[np.uint64]
 
 #: With one chain, "cross" leaves out the first of so many folds.
@@ -72,7 +72,9 @@ def folds(
     if any(mask.all() for mask in out) or not any(mask.any() for mask in out):
         return None
     rows = np.arange(n)
-    return Folds([rows[~mask] for mask in out], [rows[mask] for mask in out])
+    # Kept through the fit, and as many for each chain as there are rows.
+    short = rows.astype(np.int32) if n < 2**31 else rows
+    return Folds([short[~mask] for mask in out], [rows[mask] for mask in out])
 
 
 def _by_splitter(splitter: Any, data: Any, y: Any, groups: Any) -> Folds:
