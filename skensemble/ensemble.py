@@ -611,6 +611,8 @@ class BaseSnapshotEnsemble(NetParameters):
         sizes: dict[str, Any] = {"n_outputs": self._n_outputs()}
         if self._encoder_ is not None:
             sizes["n_inputs"] = self._encoder_.n_outputs_
+            sizes["columns"] = self._encoder_.origin_
+            sizes["column_dropout"] = self._column_dropout
         elif isinstance(self._row_shape_, tuple) and self._row_shape_:
             sizes["n_inputs"] = self._row_shape_[0]
         if self.module is None:
@@ -618,7 +620,7 @@ class BaseSnapshotEnsemble(NetParameters):
         for name, size in data_arguments(module, given, sizes).items():
             arguments[f"module__{name}"] = size
         if self._is_small_:
-            arguments["module__dropout"] = 0.0
+            arguments["module__dropout"] = arguments["module__column_dropout"] = 0.0
         return {"module": module, **arguments}
 
     def _carried_on(self, batch_size: int) -> list[SnapshotNet]:

@@ -128,11 +128,12 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     verbose : int, default=0
         1 prints a line for each cycle and a progress bar, 0 nothing at all.
     **kwargs : dict
-        Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden`` and
-        ``dropout``), ``optimizer__*``, ``criterion__*``, ``iterator_train__*`` (of a DataLoader,
-        which then replaces our batches), ``callbacks__*``, ``net__*`` (the rest of skorch's
-        ``NeuralNet``), and ``schedule__min_lr``, ``schedule__gamma`` (decay a step of
-        "exp_range") and ``schedule__burn_in_epochs`` (epochs at `lr` before the first cycle).
+        Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden``,
+        ``dropout`` and ``column_dropout``, 0.1 by default), ``optimizer__*``, ``criterion__*``,
+        ``iterator_train__*`` (of a DataLoader, which then replaces our batches), ``callbacks__*``,
+        ``net__*`` (the rest of skorch's ``NeuralNet``), and ``schedule__min_lr``,
+        ``schedule__gamma`` (decay a step of "exp_range") and ``schedule__burn_in_epochs`` (epochs
+        at `lr` before the first cycle).
 
     Attributes
     ----------
@@ -239,6 +240,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
     _net_class = ClassifierNet
+    _column_dropout = 0.1
     _fitted_names = BaseSnapshotEnsemble._fitted_names | {"classes_", "_by_class_"}
     classes_: NDArray[Any]
     _by_class_: NDArray[np.float64]
@@ -616,11 +618,12 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     verbose : int, default=0
         1 prints a line for each cycle and a progress bar, 0 nothing at all.
     **kwargs : dict
-        Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden`` and
-        ``dropout``), ``optimizer__*``, ``criterion__*``, ``iterator_train__*`` (of a DataLoader,
-        which then replaces our batches), ``callbacks__*``, ``net__*`` (the rest of skorch's
-        ``NeuralNet``), and ``schedule__min_lr``, ``schedule__gamma`` (decay a step of
-        "exp_range") and ``schedule__burn_in_epochs`` (epochs at `lr` before the first cycle).
+        Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden``,
+        ``dropout`` and ``column_dropout``, 0 by default), ``optimizer__*``, ``criterion__*``,
+        ``iterator_train__*`` (of a DataLoader, which then replaces our batches), ``callbacks__*``,
+        ``net__*`` (the rest of skorch's ``NeuralNet``), and ``schedule__min_lr``,
+        ``schedule__gamma`` (decay a step of "exp_range") and ``schedule__burn_in_epochs`` (epochs
+        at `lr` before the first cycle).
 
     Attributes
     ----------
@@ -718,6 +721,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     """
 
     _net_class = RegressorNet
+    _column_dropout = 0.0
     _fitted_names = BaseSnapshotEnsemble._fitted_names | {"_y_center_", "_y_scale_"}
     _y_center_: NDArray[np.float64]
     _y_scale_: NDArray[np.float64]

@@ -52,6 +52,8 @@ class TableEncoder:
     ----------
     n_outputs_ : int
         Columns that :meth:`transform` returns.
+    origin_ : ndarray of int of shape (n_outputs_,)
+        For each of them the column that it is made of, counted from 0: numbers first.
     center_, scale_ : ndarray of float64 of shape (n_numbers,)
 
     References
@@ -77,6 +79,7 @@ class TableEncoder:
     center_: NDArray[np.float64]
     scale_: NDArray[np.float64]
     n_outputs_: int
+    origin_: NDArray[np.int64]
 
     def __init__(
         self,
@@ -139,13 +142,17 @@ class TableEncoder:
         self._low, self._slope = low, 1 / (high - low)
         self._n_inputs = len(numbers) + len(piece_of) + len(missing)
         self.n_outputs_ = self._n_inputs
-        self._lookups = []
+        self._lookups: list[tuple[int, NDArray[np.int64]]] = []
+        origin = [np.arange(len(numbers)), self._piece_of, self._missing]
         min_rows = min(self.min_rows, math.ceil(n_samples / SMALL))
-        for j in np.flatnonzero(is_categorical):
+        for j in np.flatnonzero(is_categorical).tolist():
             lookup = _lookup(X[:, j], weight, min_rows, self.max_categories)
+            n_places = lookup.max(initial=-1) + 1
             lookup[lookup >= 0] += self.n_outputs_
-            self.n_outputs_ = max(self.n_outputs_, lookup.max(initial=-1) + 1)
+            self.n_outputs_ += n_places
+            origin.append(np.full(n_places, len(numbers) + len(self._lookups)))
             self._lookups.append((j, lookup))
+        self.origin_ = np.concatenate(origin)
         return self
 
     def transform(self, X: NDArray[Any], dtype: Any) -> NDArray[Any]:

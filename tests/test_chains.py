@@ -15,7 +15,7 @@ from torch import nn
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble.chains import Chains, can_train_as_one
 from skensemble.generators import chain_seed
-from skensemble.networks import TableNetwork, _masks
+from skensemble.networks import ScaledLinear, TableNetwork, _masks
 
 
 class Convolutional(nn.Module):
@@ -78,6 +78,8 @@ def test_chains_as_one_equal_chains_one_by_one(digits, module):
     arguments = {"optimizer": torch.optim.SGD}
     if module is Mlp:
         arguments = {"module__dropout": 0.0}
+    if module is None:
+        arguments["module__column_dropout"] = 0.0
     model = SnapshotEnsembleClassifier(
         module, n_chains=3, n_cycles=2, max_epochs=2, lr=0.002,
         random_state=1, **arguments,
@@ -332,7 +334,7 @@ def test_options_of_the_loss_count_for_each_chain(digits, criterion, weighted):
     weight = np.random.default_rng(0).random(len(y)) if weighted else None
     lr = 1e-4 if criterion.reduction == "sum" else 0.01
     model = SnapshotEnsembleClassifier(
-        module__hidden=(8,), module__dropout=0.0, criterion=criterion, validation=None,
+        module__hidden=(8,), module__column_dropout=0.0, criterion=criterion, validation=None,
         n_cycles=1, max_epochs=2, lr=lr, optimizer=torch.optim.SGD, random_state=0,
     )  # fmt: skip
     together = clone(model).set_params(n_chains=2).fit(X, y, sample_weight=weight)
@@ -357,6 +359,35 @@ def test_gradients_by_hand_are_those_of_autograd(hidden, n_outputs):
         expected.backward(g[k])
         for name, parameter in module.named_parameters():
             torch.testing.assert_close(chains.tensors[name].grad[k], parameter.grad)
+
+
+def test_gradients_by_hand_are_those_of_autograd_where_columns_are_dropped(monkeypatch):
+    mask = torch.tensor([[0, 0, 2, 2.0], [2, 2, 0, 0], [2, 2, 2, 2]], dtype=torch.float64)
+    monkeypatch.setattr(ScaledLinear, "drawn", lambda self, columns: mask[: len(columns)])
+    torch.manual_seed(0)
+    parameters = {"columns": [0, 0, 1, 1], "column_dropout": 0.5, "dtype": torch.float64}
+    modules = [TableNetwork(4, 2, (6,), **parameters) for _ in range(3)]
+    chains = Chains(copy.deepcopy(modules)).train()
+    X, g = torch.randn(3, 7, 4).double(), torch.randn(3, 7, 2).double()
+    chains.each(X).backward(g)
+    by_autograd = {name: tensor.grad.clone() for name, tensor in chains.one.named_parameters()}
+    for tensor in chains.parameters():
+        tensor.grad = None
+    outputs, pull = chains.each_and_pullback(X)
+    pull(g)
+    for k, module in enumerate(modules):
+        monkeypatch.setattr(ScaledLinear, "drawn", lambda self, columns, k=k: mask[k])
+        expected = module(X[k])
+        torch.testing.assert_close(outputs[k], expected)
+        expected.backward(g[k])
+        for name, parameter in module.named_parameters():
+            torch.testing.assert_close(chains.tensors[name].grad[k], parameter.grad)
+            torch.testing.assert_close(by_autograd[name][k], parameter.grad)
+        # What is dropped has no gradient, and what is not sees the column doubled.
+        plain = nn.functional.linear(X[k] * mask[k], module.layers[0].weight, module.layers[0].bias)
+        torch.testing.assert_close(module.layers[0](X[k]), plain)
+    chains.eval()
+    torch.testing.assert_close(chains.each(X)[2], modules[2].eval()(X[2]))
 
 
 @pytest.mark.parametrize("dropout", [0.1, 0.5, 0.9])

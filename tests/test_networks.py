@@ -30,6 +30,34 @@ def test_outputs_start_with_the_variance_of_the_inputs(kind):
     assert outputs.std().item() == pytest.approx(1, rel=0.05)
 
 
+def test_columns_are_dropped_whole_and_keep_their_mean():
+    layer = ScaledLinear(5, 3, columns=[0, 1, 2, 1, 1], dropout=0.25)
+    mask = layer.drawn(layer.columns.expand(20_000, -1))
+    torch.testing.assert_close(mask[:, [1, 1]], mask[:, [3, 4]])
+    assert not torch.equal(mask[:, 0], mask[:, 1])
+    assert (mask == 0).float().mean() == pytest.approx(0.25, abs=0.01)
+    assert mask.max() == pytest.approx(1 / 0.75)
+    X = torch.randn(7, 5)
+    assert not torch.equal(ScaledLinear(5, 3, dropout=0.9)(X), layer(X))
+    torch.testing.assert_close(layer.eval()(X), layer(X))
+
+
+def test_a_classifier_drops_columns_in_training_alone(cancer):
+    X, y = cancer
+    fit = {"n_chains": 2, "n_cycles": 1, "max_epochs": 2, "random_state": 0}
+    model = SnapshotEnsembleClassifier(**fit).fit(X, y)
+    first = model.net_.module_.layers[0]
+    assert first.dropout == 0.1
+    assert first.n_columns == X.shape[1]
+    np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(X))
+    assert "layers.0.columns" not in model.snapshots_[0]
+    without = SnapshotEnsembleClassifier(**fit, module__column_dropout=0.0).fit(X, y)
+    assert not np.array_equal(model.predict_proba(X), without.predict_proba(X))
+    assert SnapshotEnsembleRegressor(**fit).fit(X, y).net_.module_.layers[0].dropout == 0
+    few = SnapshotEnsembleClassifier(**fit | {"n_chains": "auto"}).fit(X[:32], y[:32])
+    assert few.net_.module_.layers[0].dropout == 0  # rule 1
+
+
 @pytest.mark.parametrize("n_rows", [1, 3, 40])
 def test_members_are_the_modules(n_rows):
     modules = [TableNetwork(6, 2, hidden=(8, 4)).double() for _ in range(3)]

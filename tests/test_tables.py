@@ -126,6 +126,19 @@ def test_categories_are_the_columns_of_one_hot_encoder(colours):
     np.testing.assert_array_equal(encoder.transform(new, float), expected)
 
 
+def test_each_output_knows_its_column(colours):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=len(colours)), colours, rng.normal(size=len(colours))])
+    X[::7, 2] = np.nan
+    encoder = TableEncoder(n_pieces=3).fit(X, is_categorical=np.array([False, True, False]))
+    start = encoder.transform(X, float)
+    for column, place in ((0, 0), (2, 1), (1, 2)):  # numbers first
+        other = X.copy()
+        other[:, column] = rng.permutation(other[:, column])
+        is_moved = (encoder.transform(other, float) != start).any(axis=0)
+        np.testing.assert_array_equal(is_moved, encoder.origin_ == place)
+
+
 def test_categories_beyond_the_most_frequent_are_one(colours):
     encoder = TableEncoder(max_categories=2).fit(colours, is_categorical=np.array([True]))
     Z = encoder.transform(np.array([[0.0], [1.0], [np.nan], [-1.0]]), float)
