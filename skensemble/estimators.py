@@ -102,7 +102,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     early_stopping : bool or "auto", default="auto"
         Whether the run ends after `n_iter_no_change` cycles that brought no gain for the unseen
         rows. Without unseen rows it does nothing. "auto": see Notes.
-    n_iter_no_change : int, default=3
+    n_iter_no_change : int, default=2
         Number of such cycles in a row. They are kept, and weighted as the others are.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that are categories, of the built-in network. "from_dtype": those of a frame whose
@@ -263,7 +263,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         members: Any = "auto",
         validation: Any = "auto",
         early_stopping: bool | str = "auto",
-        n_iter_no_change: int = 3,
+        n_iter_no_change: int = 2,
         categorical_features: Any = "from_dtype",
         voting: str = "soft",
         class_weight: Any = None,
@@ -599,7 +599,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     early_stopping : bool or "auto", default="auto"
         Whether the run ends after `n_iter_no_change` cycles that brought no gain for the unseen
         rows. Without unseen rows it does nothing. "auto": see Notes.
-    n_iter_no_change : int, default=3
+    n_iter_no_change : int, default=2
         Number of such cycles in a row. They are kept, and weighted as the others are.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that are categories, of the built-in network. "from_dtype": those of a frame whose
@@ -743,7 +743,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         members: Any = "auto",
         validation: Any = "auto",
         early_stopping: bool | str = "auto",
-        n_iter_no_change: int = 3,
+        n_iter_no_change: int = 2,
         categorical_features: Any = "from_dtype",
         net: Any = None,
         callbacks: Any = None,

@@ -102,7 +102,8 @@ class ScaledLinear(Dense):
     def drawn(self, columns: torch.Tensor) -> torch.Tensor:
         """What dropout multiplies the inputs with, for each layer whose columns are given."""
         shape = (*columns.shape[:-1], self.n_columns)
-        is_kept = torch.rand(shape, device=columns.device) >= self.dropout
+        # Of one type: each draws other numbers.
+        is_kept = torch.rand(shape, dtype=torch.float32, device=columns.device) >= self.dropout
         mask = is_kept.to(self.scale.dtype).div_(1 - self.dropout)
         return mask.gather(-1, columns)
 
