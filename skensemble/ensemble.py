@@ -890,6 +890,8 @@ class BaseSnapshotEnsemble(NetParameters):
         out, done = torch.empty(0, 0, 0, dtype=torch.float64), 0
         for n_samples, values in self._values(X, members):
             part = combine(values)
+            if part.shape[1] == n_samples:  # a few rows, which a copy would only delay
+                return part.contiguous().numpy()
             if not done:  # the only memory that grows with the rows
                 out = out.new_empty(len(part), n_samples, part.shape[2])
             out[:, done : done + part.shape[1]] = part

@@ -157,8 +157,9 @@ class TableNetwork(nn.Module):
             layers += [nn.Mish(), nn.Dropout(dropout), Dense(before, after, dtype=dtype)]
         self.layers = nn.Sequential(*layers)
         self._dropout = dropout
-        parts = self.named_modules()
-        self._linear = [name for name, part in parts if isinstance(part, Dense)]
+        linear = [name for name, part in self.named_modules() if isinstance(part, Dense)]
+        parts = [name + part for name in linear for part in (".weight", ".bias")]
+        self._names = [f"{linear[0]}.scale", *parts]
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Raw scores or outputs of a batch of rows."""
@@ -189,11 +190,12 @@ class TableNetwork(nn.Module):
             return _Members.apply(h, self._dropout if training else 0.0, dropped, *parameters)
         scale, *parameters = parameters
         # The rows and not the weights: that costs little for many rows, and nothing for one.
-        h = h * (scale * _FASTER).unsqueeze(1)
-        for i in range(0, len(parameters), 2):
-            if i:
-                h = nn.functional.mish(h, inplace=True)
-            h = torch.baddbmm(parameters[i + 1].unsqueeze(1), h, parameters[i].mT)
+        h = h * scale.unsqueeze(1)
+        weight, bias, *parameters = parameters
+        h = torch.baddbmm(bias.unsqueeze(1), h, weight.mT, alpha=_FASTER)
+        for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
+            h = nn.functional.mish(h, inplace=True)
+            h = torch.baddbmm(bias.unsqueeze(1), h, weight.mT)
         return h
 
     def members_and_pullback(
@@ -210,14 +212,12 @@ class TableNetwork(nn.Module):
 
     def _drawn(self, stacks: dict[str, torch.Tensor]) -> torch.Tensor | None:
         """What dropout multiplies the inputs of each network with; None: nothing."""
-        name = f"{self._linear[0]}.columns"
         first: Any = self.layers[0]
-        return first.drawn(stacks[name]) if first.dropout > 0 else None
+        return first.drawn(stacks["layers.0.columns"]) if first.dropout > 0 else None
 
     def _parameters_of(self, stacks: dict[str, torch.Tensor]) -> list[torch.Tensor]:
         """The factors of the inputs, and weight and bias of each layer in turn."""
-        parts = [name + part for name in self._linear for part in (".weight", ".bias")]
-        return [stacks[name] for name in (f"{self._linear[0]}.scale", *parts)]
+        return [stacks[name] for name in self._names]
 
 
 class _Members(torch.autograd.Function):

@@ -167,10 +167,10 @@ class TableEncoder:
         n, m = len(self.center_), len(self._piece_of)
         numbers = X[:, self._numbers]
         z = self._scaled(numbers)
-        pieces = z[:, self._piece_of]
+        pieces = z.take(self._piece_of, axis=1)
         pieces -= self._low
         pieces *= self._slope
-        out[:, n : n + m] = pieces.clip(0, 1, out=pieces)
+        out[:, n : n + m] = _within(pieces, 0, 1)
         out[:, :n] = _clipped(z)
         if len(self._missing):
             out[:, n + m : self._n_inputs] = np.isnan(numbers[:, self._missing])
@@ -205,7 +205,12 @@ def _scaled(X: NDArray[Any], center: Any, scale: Any) -> NDArray[np.float64]:
     with np.errstate(over="ignore"):
         z = np.subtract(X, center, dtype=np.float64)
         z /= scale
-    return z.clip(-_HUGE, _HUGE, out=z)
+    return _within(z, -_HUGE, _HUGE)
+
+
+def _within(z: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    """Clipped in place; ``z.clip`` takes three times as long for one row."""
+    return np.minimum(np.maximum(z, low, out=z), high, out=z)
 
 
 def _clipped(z: NDArray[np.float64]) -> NDArray[np.float64]:
