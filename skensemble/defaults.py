@@ -14,14 +14,29 @@ def auto_batch_size(n_samples: int) -> int:
     return int(2 ** np.clip(np.rint(np.log2(n_samples / 24)), 5, 7))
 
 
-def auto_n_chains(n_samples: int) -> int:
-    """Eight chains; four from 200,000 rows on, where more no longer lower the loss.
+def auto_n_chains(n_samples: int, most: int = 8) -> int:
+    """As many as are worth their time.
 
-    Fewer below 128 rows: one for each 16 rows, and one up to 32 rows.
+    Four from 200,000 rows on, where more no longer lower the loss; fewer for few rows: one for
+    each 16, and one up to 32 rows.
+
+    Parameters
+    ----------
+    n_samples : int
+    most : int, default=8
+        Below 10,000 rows; from there on eight at most.
     """
     if n_samples >= 200_000:
         return 4
-    return 1 if n_samples <= SMALL else min(8, n_samples // 16)
+    return 1 if n_samples <= SMALL else min(most if n_samples < 10_000 else 8, n_samples // 16)
+
+
+def auto_hidden(n_chains: int) -> tuple[int, int]:
+    """Units of the hidden layers: 128-128, and 64-64 where there are more than eight chains.
+
+    Sixteen small networks take as long as eight large ones.
+    """
+    return (64, 64) if n_chains > 8 else (128, 128)
 
 
 def auto_max_epochs(n_samples: int) -> int:

@@ -25,7 +25,7 @@ from . import inputs, schedules
 from .batches import DatasetRows, Draw, TensorRows, numpy_type, to_tensor
 from .callbacks import copied
 from .chains import can_train_as_one
-from .defaults import SMALL, auto_batch_size, auto_max_epochs, auto_n_chains
+from .defaults import SMALL, auto_batch_size, auto_hidden, auto_max_epochs, auto_n_chains
 from .frames import Columns, is_frame
 from .generators import Generators, chain_seed, private_generators, seed_of
 from .inference import chunk_size, member_outputs
@@ -399,7 +399,7 @@ class BaseSnapshotEnsemble(NetParameters):
                 )
             return n_splits
         if self.n_chains == "auto":
-            return auto_n_chains(n) if self.module is None else 1
+            return auto_n_chains(n, self._most_chains) if self.module is None else 1
         return self._at_most("n_chains", int(self.n_chains), n, "rows")
 
     def _is_few(self, n_samples: int) -> bool:
@@ -616,7 +616,7 @@ class BaseSnapshotEnsemble(NetParameters):
         elif isinstance(self._row_shape_, tuple) and self._row_shape_:
             sizes["n_inputs"] = self._row_shape_[0]
         if self.module is None:
-            sizes["dtype"] = self._dtype_
+            sizes |= {"dtype": self._dtype_, "hidden": auto_hidden(self.n_chains_)}
         for name, size in data_arguments(module, given, sizes).items():
             arguments[f"module__{name}"] = size
         if self._is_small_:

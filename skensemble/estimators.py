@@ -128,12 +128,13 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     verbose : int, default=0
         1 prints a line for each cycle and a progress bar, 0 nothing at all.
     **kwargs : dict
-        Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden``,
-        ``dropout`` and ``column_dropout``, 0.1 by default), ``optimizer__*``, ``criterion__*``,
-        ``iterator_train__*`` (of a DataLoader, which then replaces our batches), ``callbacks__*``,
-        ``net__*`` (the rest of skorch's ``NeuralNet``), and ``schedule__min_lr``,
-        ``schedule__gamma`` (decay a step of "exp_range") and ``schedule__burn_in_epochs`` (epochs
-        at `lr` before the first cycle).
+        Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden``, by
+        default 128-128, and 64-64 for more than 8 chains, ``dropout``, by default 0, and
+        ``column_dropout``, by default 0.1), ``optimizer__*``, ``criterion__*``,
+        ``iterator_train__*`` (of a DataLoader, which then replaces our batches),
+        ``callbacks__*``, ``net__*`` (the rest of skorch's ``NeuralNet``), and
+        ``schedule__min_lr``, ``schedule__gamma`` (decay a step of "exp_range") and
+        ``schedule__burn_in_epochs`` (epochs at `lr` before the first cycle).
 
     Attributes
     ----------
@@ -241,6 +242,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     }
     _net_class = ClassifierNet
     _column_dropout = 0.1
+    _most_chains = 8
     _fitted_names = BaseSnapshotEnsemble._fitted_names | {"classes_", "_by_class_"}
     classes_: NDArray[Any]
     _by_class_: NDArray[np.float64]
@@ -579,8 +581,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         Copies of the network, each with an initialisation, batches and a fold of its own. The
         snapshots of one run are alike; those of several chains differ more ([4]_). More chains
         than rows are clipped with a warning. "auto": 1 for a `module` of yours. For the built-in
-        network 8, and 4 from 200,000 rows on; below 128 rows one for each 16 rows, and 1 up to 32
-        rows. Where `validation` is a splitter, the number of its splits.
+        network 16, 8 from 10,000 rows and 4 from 200,000 rows on; below 256 rows one for each 16
+        rows, and 1 up to 32 rows. Where `validation` is a splitter, the number of its splits.
     members : {"auto", "all", "stacked", "greedy"}, int or callable, default="auto"
         Weight of each cycle, which its chains share. "all": the same for all. An int: the same for
         the last so many ([1]_, section 3), 0 for the others. By unseen rows: "stacked" finds the
@@ -618,12 +620,13 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     verbose : int, default=0
         1 prints a line for each cycle and a progress bar, 0 nothing at all.
     **kwargs : dict
-        Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden``,
-        ``dropout`` and ``column_dropout``, 0 by default), ``optimizer__*``, ``criterion__*``,
-        ``iterator_train__*`` (of a DataLoader, which then replaces our batches), ``callbacks__*``,
-        ``net__*`` (the rest of skorch's ``NeuralNet``), and ``schedule__min_lr``,
-        ``schedule__gamma`` (decay a step of "exp_range") and ``schedule__burn_in_epochs`` (epochs
-        at `lr` before the first cycle).
+        Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden``, by
+        default 64-64 for more than 8 chains and 128-128 for fewer, ``dropout`` and
+        ``column_dropout``, by default 0), ``optimizer__*``, ``criterion__*``,
+        ``iterator_train__*`` (of a DataLoader, which then replaces our batches),
+        ``callbacks__*``, ``net__*`` (the rest of skorch's ``NeuralNet``), and
+        ``schedule__min_lr``, ``schedule__gamma`` (decay a step of "exp_range") and
+        ``schedule__burn_in_epochs`` (epochs at `lr` before the first cycle).
 
     Attributes
     ----------
@@ -722,6 +725,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
 
     _net_class = RegressorNet
     _column_dropout = 0.0
+    _most_chains = 16
     _fitted_names = BaseSnapshotEnsemble._fitted_names | {"_y_center_", "_y_scale_"}
     _y_center_: NDArray[np.float64]
     _y_scale_: NDArray[np.float64]

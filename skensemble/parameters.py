@@ -259,8 +259,9 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         self._kwargs = kwargs
 
     _net_class: type[NeuralNet]
-    #: Of the built-in network.
+    #: Of the built-in network, and how many of it there are by default.
     _column_dropout: float
+    _most_chains: int
     _made_of_: dict[str, Any]
 
     @abstractmethod
