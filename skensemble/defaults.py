@@ -8,34 +8,35 @@ import numpy as np
 #: so that a row of weight two is a row that stands twice, to rounding.
 SMALL = 32
 
+#: From so many rows on, the network and the number of its chains are those of large tables.
+_MANY = 10_000
+
 
 def auto_batch_size(n_samples: int) -> int:
     """``n_samples / 24`` rounded to a power of two from 32 to 128."""
     return int(2 ** np.clip(np.rint(np.log2(n_samples / 24)), 5, 7))
 
 
-def auto_n_chains(n_samples: int, most: int = 8) -> int:
-    """As many as are worth their time.
+def auto_n_chains(n_samples: int, is_classifier: bool) -> int:
+    """Eight, or sixteen in a regressor of less than 10,000 rows.
 
     Four from 200,000 rows on, where more no longer lower the loss; fewer for few rows: one for
     each 16, and one up to 32 rows.
-
-    Parameters
-    ----------
-    n_samples : int
-    most : int, default=8
-        Below 10,000 rows; from there on eight at most.
     """
     if n_samples >= 200_000:
         return 4
-    return 1 if n_samples <= SMALL else min(most if n_samples < 10_000 else 8, n_samples // 16)
+    most = 8 if is_classifier or n_samples >= _MANY else 16
+    return 1 if n_samples <= SMALL else min(most, n_samples // 16)
 
 
-def auto_hidden(n_chains: int) -> tuple[int, int]:
-    """Units of the hidden layers: 128-128, and 64-64 where there are more than eight chains.
+def auto_hidden(n_samples: int, n_chains: int, is_classifier: bool) -> tuple[int, int]:
+    """128 units in each of two layers, but fewer where those would not lower the loss.
 
-    Sixteen small networks take as long as eight large ones.
+    A classifier of less than 10,000 rows has 64 in the second layer; more than eight chains of a
+    regressor have 64 in both: sixteen of them take as long as eight large ones.
     """
+    if is_classifier:
+        return (128, 64) if n_samples < _MANY else (128, 128)
     return (64, 64) if n_chains > 8 else (128, 128)
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import is_classifier
 from sklearn.utils.validation import (
     _check_sample_weight,
     _check_y,
@@ -399,7 +400,7 @@ class BaseSnapshotEnsemble(NetParameters):
                 )
             return n_splits
         if self.n_chains == "auto":
-            return auto_n_chains(n, self._most_chains) if self.module is None else 1
+            return auto_n_chains(n, is_classifier(self)) if self.module is None else 1
         return self._at_most("n_chains", int(self.n_chains), n, "rows")
 
     def _is_few(self, n_samples: int) -> bool:
@@ -594,10 +595,10 @@ class BaseSnapshotEnsemble(NetParameters):
             reset=reset,
             device=self.device,
             verbose=int(self.verbose),
-            **self._net_arguments(),
+            **self._net_arguments(n_samples),
         )
 
-    def _net_arguments(self) -> dict[str, Any]:
+    def _net_arguments(self, n_samples: int) -> dict[str, Any]:
         """Module and keywords as skorch's net takes them."""
         # Copied with one memo: instances among the arguments are trained, and may be shared.
         keywords, module = copy.deepcopy((self._keywords(), self._module()))
@@ -616,7 +617,8 @@ class BaseSnapshotEnsemble(NetParameters):
         elif isinstance(self._row_shape_, tuple) and self._row_shape_:
             sizes["n_inputs"] = self._row_shape_[0]
         if self.module is None:
-            sizes |= {"dtype": self._dtype_, "hidden": auto_hidden(self.n_chains_)}
+            sizes["dtype"] = self._dtype_
+            sizes["hidden"] = auto_hidden(n_samples, self.n_chains_, is_classifier(self))
         for name, size in data_arguments(module, given, sizes).items():
             arguments[f"module__{name}"] = size
         if self._is_small_:

@@ -129,7 +129,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         1 prints a line for each cycle and a progress bar, 0 nothing at all.
     **kwargs : dict
         Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden``, by
-        default 128-128, and 64-64 for more than 8 chains, ``dropout``, by default 0, and
+        default 128-64 below 10,000 rows and 128-128 from there on, ``dropout``, by default 0, and
         ``column_dropout``, by default 0.1), ``optimizer__*``, ``criterion__*``,
         ``iterator_train__*`` (of a DataLoader, which then replaces our batches),
         ``callbacks__*``, ``net__*`` (the rest of skorch's ``NeuralNet``), and
@@ -242,7 +242,6 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     }
     _net_class = ClassifierNet
     _column_dropout = 0.1
-    _most_chains = 8
     _fitted_names = BaseSnapshotEnsemble._fitted_names | {"classes_", "_by_class_"}
     classes_: NDArray[Any]
     _by_class_: NDArray[np.float64]
@@ -725,7 +724,6 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
 
     _net_class = RegressorNet
     _column_dropout = 0.0
-    _most_chains = 16
     _fitted_names = BaseSnapshotEnsemble._fitted_names | {"_y_center_", "_y_scale_"}
     _y_center_: NDArray[np.float64]
     _y_scale_: NDArray[np.float64]

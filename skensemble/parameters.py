@@ -259,9 +259,8 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         self._kwargs = kwargs
 
     _net_class: type[NeuralNet]
-    #: Of the built-in network, and how many of it there are by default.
+    #: Of the built-in network.
     _column_dropout: float
-    _most_chains: int
     _made_of_: dict[str, Any]
 
     @abstractmethod

@@ -324,22 +324,24 @@ def test_tiny_tables_get_fewer_chains(n):
 @pytest.mark.parametrize(
     ("estimator", "n", "n_chains", "units"),
     [
-        (SnapshotEnsembleClassifier(), 400, 8, 128),
-        (SnapshotEnsembleClassifier(n_chains=9), 400, 9, 64),
-        (SnapshotEnsembleRegressor(), 400, 16, 64),
-        (SnapshotEnsembleRegressor(), 150, 9, 64),
-        (SnapshotEnsembleRegressor(), 130, 8, 128),
-        (SnapshotEnsembleRegressor(n_chains=2), 400, 2, 128),
-        (SnapshotEnsembleRegressor(module__hidden=(32, 32)), 400, 16, 32),
-        (SnapshotEnsembleRegressor(), 10_000, 8, 128),
+        (SnapshotEnsembleClassifier(), 400, 8, (128, 64)),
+        (SnapshotEnsembleClassifier(n_chains=9), 400, 9, (128, 64)),
+        (SnapshotEnsembleClassifier(), 10_000, 8, (128, 128)),
+        (SnapshotEnsembleRegressor(), 400, 16, (64, 64)),
+        (SnapshotEnsembleRegressor(), 150, 9, (64, 64)),
+        (SnapshotEnsembleRegressor(), 130, 8, (128, 128)),
+        (SnapshotEnsembleRegressor(n_chains=2), 400, 2, (128, 128)),
+        (SnapshotEnsembleRegressor(module__hidden=(32, 48)), 400, 16, (32, 48)),
+        (SnapshotEnsembleRegressor(), 10_000, 8, (128, 128)),
     ],
 )
-def test_many_chains_are_of_small_networks(estimator, n, n_chains, units):
+def test_sizes_of_the_built_in_network(estimator, n, n_chains, units):
     X = np.random.default_rng(0).normal(size=(n, 2)).astype(np.float32)
     y = (X[:, 0] > 0).astype(int)
     model = estimator.set_params(max_epochs=1, n_cycles=1).fit(X, y)
     assert model.n_chains_ == n_chains
-    assert model.snapshots_[0]["layers.0.bias"].shape == (units,)
+    state = model.snapshots_[0]
+    assert (len(state["layers.0.bias"]), len(state["layers.3.bias"])) == units
 
 
 def test_more_chains_than_rows_are_clipped(iris):
