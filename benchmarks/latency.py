@@ -12,15 +12,17 @@ from .workloads import SMALLEST, WORKLOADS
 
 
 def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
-    """Whole calls, validation included, hidden layers of 128 and 128.
+    """Whole calls, validation included, MLPClassifier with hidden layers of 128 and 128.
 
-    Ten snapshots of one chain, and what the defaults make: all that have a weight.
+    Ten snapshots of one chain of the same size, and what the defaults make: all with a weight.
     """
     work = (SMALLEST if smallest else WORKLOADS)["W1"]
     X, y = work.data()
     X, y = X[:2000], y[:2000]
     brief = {"max_epochs": 1} if smallest else {}
-    ten = SnapshotEnsembleClassifier(n_cycles=10, n_chains=1, max_epochs=1, random_state=0)
+    ten = SnapshotEnsembleClassifier(
+        module__hidden=(128, 128), n_cycles=10, n_chains=1, max_epochs=1, random_state=0
+    )
     default = SnapshotEnsembleClassifier(**brief, random_state=0)
     theirs = MLPClassifier((128, 128), max_iter=2, tol=1e9, n_iter_no_change=1).fit(X, y)
     row, calls = X[:1], 20 if smallest else 500

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-#: Up to so many rows in one batch, the built-in network trains in float64 and without dropout,
+#: Up to so many rows in one batch, the built-in network trains in float64 and without any dropout,
 #: so that a row of weight two is a row that stands twice, to rounding.
 SMALL = 32
 

@@ -201,8 +201,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     values of their own, and categories that `fit` has not seen are none.
     See :class:`~skensemble.tables.TableEncoder` and :class:`~skensemble.frames.Columns`.
 
-    Up to 32 rows in one batch, the built-in network trains in float64 and without dropout: there
-    a row of weight two is the same as two rows.
+    Up to 32 rows in one batch, the built-in network trains in float64 and without any dropout:
+    there a row of weight two is the same as two rows.
 
     References
     ----------
@@ -620,7 +620,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         1 prints a line for each cycle and a progress bar, 0 nothing at all.
     **kwargs : dict
         Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden``, by
-        default 64-64 for more than 8 chains and 128-128 for fewer, ``dropout`` and
+        default 128-128 for up to 8 chains and 64-64 for more, ``dropout`` and
         ``column_dropout``, by default 0), ``optimizer__*``, ``criterion__*``,
         ``iterator_train__*`` (of a DataLoader, which then replaces our batches),
         ``callbacks__*``, ``net__*`` (the rest of skorch's ``NeuralNet``), and
@@ -692,8 +692,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     values of their own, and categories that `fit` has not seen are none.
     See :class:`~skensemble.tables.TableEncoder` and :class:`~skensemble.frames.Columns`.
 
-    Up to 32 rows in one batch, the built-in network trains in float64 and without dropout: there
-    a row of weight two is the same as two rows.
+    Up to 32 rows in one batch, the built-in network trains in float64 and without any dropout:
+    there a row of weight two is the same as two rows.
 
     References
     ----------

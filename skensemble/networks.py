@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -50,7 +51,7 @@ class ScaledLinear(Dense):
     columns : array-like of int of shape (n_inputs,), default=None
         The column that each input is made of, counted from 0. None: each is one.
     dropout : float, default=0.0
-        Probability with which a column is dropped.
+        Probability with which a column is dropped, below 1.
 
     References
     ----------
@@ -78,13 +79,15 @@ class ScaledLinear(Dense):
         columns: Any = None,
         dropout: float = 0.0,
     ):
+        if not 0 <= dropout < 1:
+            raise ValueError(f"Got column_dropout={dropout}, but expected from 0 to below 1.")
         super().__init__(n_inputs, n_units, dtype=dtype)
         self.scale = nn.Parameter(torch.full((n_inputs,), 1 / _FASTER, dtype=dtype))
         self.dropout = dropout
         if dropout > 0:
-            columns = torch.arange(n_inputs) if columns is None else torch.as_tensor(columns)
-            self.register_buffer("columns", columns.to(torch.int64), persistent=False)
-            self.n_columns = int(columns.max()) + 1 if len(columns) else 0
+            columns = np.arange(n_inputs) if columns is None else np.asarray(columns)
+            self.register_buffer("columns", torch.tensor(columns), persistent=False)
+            self.n_columns = int(columns.max(initial=-1)) + 1
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew, and set the factors to 1."""
@@ -126,7 +129,7 @@ class TableNetwork(nn.Module):
     columns : array-like of int of shape (n_inputs,), default=None
         See :class:`ScaledLinear`.
     column_dropout : float, default=0.0
-        Probability with which a column is dropped in training, for a whole batch.
+        Probability with which a column is dropped in training, for a whole batch. Below 1.
 
     Notes
     -----

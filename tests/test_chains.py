@@ -390,6 +390,18 @@ def test_gradients_by_hand_are_those_of_autograd_where_columns_are_dropped(monke
     torch.testing.assert_close(chains.each(X)[2], modules[2].eval()(X[2]))
 
 
+def test_each_chain_drops_columns_of_its_own():
+    torch.manual_seed(0)
+    parameters = {"columns": [0, 0, 1, 1], "column_dropout": 0.5}
+    chains = Chains([TableNetwork(4, 2, (6,), **parameters) for _ in range(200)]).train()
+    chains.each(torch.randn(200, 5, 4)).sum().backward()
+    # Where a column is dropped, its weights have no gradient.
+    is_kept = (chains.tensors["layers.0.weight"].grad != 0).any(dim=1)
+    assert torch.equal(is_kept[:, ::2], is_kept[:, 1::2])
+    for share in (is_kept[:, 0], is_kept[:, 2], is_kept[:, 0] == is_kept[:, 2]):
+        assert share.float().mean() == pytest.approx(0.5, abs=0.15)
+
+
 @pytest.mark.parametrize("dropout", [0.1, 0.5, 0.9])
 def test_dropout_drops_the_share_and_keeps_the_mean(dropout):
     (mask,) = _masks(torch.zeros(8, 500, 3), [64], dropout)

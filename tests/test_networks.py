@@ -42,6 +42,20 @@ def test_columns_are_dropped_whole_and_keep_their_mean():
     torch.testing.assert_close(layer.eval()(X), layer(X))
 
 
+@pytest.mark.parametrize("dropout", [-0.1, 1, 1.5, np.nan])
+def test_columns_are_not_all_dropped(cancer, dropout):
+    model = SnapshotEnsembleClassifier(module__column_dropout=dropout, max_epochs=1)
+    with pytest.raises(ValueError, match=f"Got column_dropout={dropout}, but expected from 0 to"):
+        model.fit(*cancer)
+
+
+def test_columns_are_the_layers_own():
+    columns = np.arange(3)
+    columns.flags.writeable = False
+    layer = ScaledLinear(3, 2, columns=columns, dropout=0.1)
+    assert not np.shares_memory(layer.columns.numpy(), columns)
+
+
 def test_a_classifier_drops_columns_in_training_alone(cancer):
     X, y = cancer
     fit = {"n_chains": 2, "n_cycles": 1, "max_epochs": 2, "random_state": 0}
@@ -49,12 +63,16 @@ def test_a_classifier_drops_columns_in_training_alone(cancer):
     first = model.net_.module_.layers[0]
     assert first.dropout == 0.1
     assert first.n_columns == X.shape[1]
-    np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(X))
+    scores = model.net_.module_.eval()(model._tensor(X))
+    torch.testing.assert_close(scores, model.net_.module_(model._tensor(X)))
     assert "layers.0.columns" not in model.snapshots_[0]
     without = SnapshotEnsembleClassifier(**fit, module__column_dropout=0.0).fit(X, y)
     assert not np.array_equal(model.predict_proba(X), without.predict_proba(X))
     assert SnapshotEnsembleRegressor(**fit).fit(X, y).net_.module_.layers[0].dropout == 0
-    few = SnapshotEnsembleClassifier(**fit | {"n_chains": "auto"}).fit(X[:32], y[:32])
+    own = SnapshotEnsembleRegressor(**fit, module__column_dropout=0.3).fit(X, y)
+    assert own.net_.module_.layers[0].dropout == 0.3
+    few = SnapshotEnsembleClassifier(module__column_dropout=0.3, n_cycles=1, max_epochs=1)
+    few.fit(X[:32], y[:32])
     assert few.net_.module_.layers[0].dropout == 0  # rule 1
 
 

@@ -139,6 +139,13 @@ def test_each_output_knows_its_column(colours):
         np.testing.assert_array_equal(is_moved, encoder.origin_ == place)
 
 
+def test_columns_of_categories_alone(colours):
+    X = np.column_stack([colours, np.roll(colours, 1)])
+    encoder = TableEncoder().fit(X, is_categorical=np.array([True, True]))
+    n = encoder.n_outputs_ // 2
+    np.testing.assert_array_equal(encoder.origin_, [0] * n + [1] * n)
+
+
 def test_categories_beyond_the_most_frequent_are_one(colours):
     encoder = TableEncoder(max_categories=2).fit(colours, is_categorical=np.array([True]))
     Z = encoder.transform(np.array([[0.0], [1.0], [np.nan], [-1.0]]), float)

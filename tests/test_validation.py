@@ -28,6 +28,7 @@ from torch.utils.data import Dataset
 
 import skensemble
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+from skensemble.defaults import auto_hidden, auto_n_chains
 from skensemble.inputs import ArrayInput, DictInput, SparseInput
 from skensemble.validation import folds, row_hashes
 
@@ -321,18 +322,23 @@ def test_tiny_tables_get_fewer_chains(n):
         clone(model).set_params(members=members).fit(X, y)
 
 
+def test_rules_of_auto_by_the_number_of_rows():
+    rows = [32, 33, 127, 128, 255, 256, 9_999, 10_000, 199_999, 200_000]
+    assert [auto_n_chains(n, True) for n in rows] == [1, 2, 7, 8, 8, 8, 8, 8, 8, 4]
+    assert [auto_n_chains(n, False) for n in rows] == [1, 2, 7, 8, 15, 16, 16, 8, 8, 4]
+    assert [auto_hidden(n, 8, True)[1] for n in (9_999, 10_000)] == [64, 128]
+
+
 @pytest.mark.parametrize(
     ("estimator", "n", "n_chains", "units"),
     [
         (SnapshotEnsembleClassifier(), 400, 8, (128, 64)),
         (SnapshotEnsembleClassifier(n_chains=9), 400, 9, (128, 64)),
-        (SnapshotEnsembleClassifier(), 10_000, 8, (128, 128)),
         (SnapshotEnsembleRegressor(), 400, 16, (64, 64)),
         (SnapshotEnsembleRegressor(), 150, 9, (64, 64)),
         (SnapshotEnsembleRegressor(), 130, 8, (128, 128)),
         (SnapshotEnsembleRegressor(n_chains=2), 400, 2, (128, 128)),
         (SnapshotEnsembleRegressor(module__hidden=(32, 48)), 400, 16, (32, 48)),
-        (SnapshotEnsembleRegressor(), 10_000, 8, (128, 128)),
     ],
 )
 def test_sizes_of_the_built_in_network(estimator, n, n_chains, units):
