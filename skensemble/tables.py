@@ -52,7 +52,7 @@ class TableEncoder:
     ----------
     n_outputs_ : int
         Columns that :meth:`transform` returns.
-    origin_ : ndarray of int of shape (n_outputs_,)
+    origin_ : ndarray of int of shape (n_outputs,)
         For each of them the column that it is made of, counted from 0: numbers first.
     center_, scale_ : ndarray of float64 of shape (n_numbers,)
 
