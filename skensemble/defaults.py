@@ -8,8 +8,9 @@ import numpy as np
 #: so that a row of weight two is a row that stands twice, to rounding.
 SMALL = 32
 
-#: From so many rows on, the network and the number of its chains are those of large tables.
-_MANY = 10_000
+#: From so many rows on, the network and the number of its chains are those of large tables, and
+#: of the largest.
+_MANY, _MOST = 10_000, 200_000
 
 
 def auto_batch_size(n_samples: int) -> int:
@@ -23,7 +24,7 @@ def auto_n_chains(n_samples: int, is_classifier: bool) -> int:
     Four from 200,000 rows on, where more no longer lower the loss; fewer for few rows: one for
     each 16, and one up to 32 rows.
     """
-    if n_samples >= 200_000:
+    if n_samples >= _MOST:
         return 4
     most = 8 if is_classifier or n_samples >= _MANY else 16
     return 1 if n_samples <= SMALL else min(most, n_samples // 16)
@@ -38,6 +39,15 @@ def auto_hidden(n_samples: int, n_chains: int, is_classifier: bool) -> tuple[int
     if is_classifier:
         return (128, 64) if n_samples < _MANY else (128, 128)
     return (64, 64) if n_chains > 8 else (128, 128)
+
+
+def auto_column_dropout(n_samples: int, is_classifier: bool) -> float:
+    """0.1 in a classifier of less than 200,000 rows.
+
+    More rows keep a network from hanging on single columns by themselves, and a regressor loses
+    accuracy.
+    """
+    return 0.1 if is_classifier and n_samples < _MOST else 0.0
 
 
 def auto_max_epochs(n_samples: int) -> int:

@@ -26,7 +26,14 @@ from . import inputs, schedules
 from .batches import DatasetRows, Draw, TensorRows, numpy_type, to_tensor
 from .callbacks import copied
 from .chains import can_train_as_one
-from .defaults import SMALL, auto_batch_size, auto_hidden, auto_max_epochs, auto_n_chains
+from .defaults import (
+    SMALL,
+    auto_batch_size,
+    auto_column_dropout,
+    auto_hidden,
+    auto_max_epochs,
+    auto_n_chains,
+)
 from .frames import Columns, is_frame
 from .generators import Generators, chain_seed, private_generators, seed_of
 from .inference import chunk_size, member_outputs
@@ -613,7 +620,7 @@ class BaseSnapshotEnsemble(NetParameters):
         if self._encoder_ is not None:
             sizes["n_inputs"] = self._encoder_.n_outputs_
             sizes["columns"] = self._encoder_.origin_
-            sizes["column_dropout"] = self._column_dropout
+            sizes["column_dropout"] = auto_column_dropout(n_samples, is_classifier(self))
         elif isinstance(self._row_shape_, tuple) and self._row_shape_:
             sizes["n_inputs"] = self._row_shape_[0]
         if self.module is None:

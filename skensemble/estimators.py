@@ -130,10 +130,10 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     **kwargs : dict
         Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden``, by
         default 128-64 below 10,000 rows and 128-128 from there on, ``dropout``, by default 0, and
-        ``column_dropout``, by default 0.1), ``optimizer__*``, ``criterion__*``,
-        ``iterator_train__*`` (of a DataLoader, which then replaces our batches),
-        ``callbacks__*``, ``net__*`` (the rest of skorch's ``NeuralNet``), and
-        ``schedule__min_lr``, ``schedule__gamma`` (decay a step of "exp_range") and
+        ``column_dropout``, by default 0.1 below 200,000 rows and 0 from there on),
+        ``optimizer__*``, ``criterion__*``, ``iterator_train__*`` (of a DataLoader, which then
+        replaces our batches), ``callbacks__*``, ``net__*`` (the rest of skorch's ``NeuralNet``),
+        and ``schedule__min_lr``, ``schedule__gamma`` (decay a step of "exp_range") and
         ``schedule__burn_in_epochs`` (epochs at `lr` before the first cycle).
 
     Attributes
@@ -241,7 +241,6 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
     _net_class = ClassifierNet
-    _column_dropout = 0.1
     _fitted_names = BaseSnapshotEnsemble._fitted_names | {"classes_", "_by_class_"}
     classes_: NDArray[Any]
     _by_class_: NDArray[np.float64]
@@ -723,7 +722,6 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     """
 
     _net_class = RegressorNet
-    _column_dropout = 0.0
     _fitted_names = BaseSnapshotEnsemble._fitted_names | {"_y_center_", "_y_scale_"}
     _y_center_: NDArray[np.float64]
     _y_scale_: NDArray[np.float64]

@@ -259,8 +259,6 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         self._kwargs = kwargs
 
     _net_class: type[NeuralNet]
-    #: Of the built-in network.
-    _column_dropout: float
     _made_of_: dict[str, Any]
 
     @abstractmethod

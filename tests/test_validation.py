@@ -28,7 +28,7 @@ from torch.utils.data import Dataset
 
 import skensemble
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
-from skensemble.defaults import auto_hidden, auto_n_chains
+from skensemble.defaults import auto_column_dropout, auto_hidden, auto_n_chains
 from skensemble.inputs import ArrayInput, DictInput, SparseInput
 from skensemble.validation import folds, row_hashes
 
@@ -327,6 +327,8 @@ def test_rules_of_auto_by_the_number_of_rows():
     assert [auto_n_chains(n, True) for n in rows] == [1, 2, 7, 8, 8, 8, 8, 8, 8, 4]
     assert [auto_n_chains(n, False) for n in rows] == [1, 2, 7, 8, 15, 16, 16, 8, 8, 4]
     assert [auto_hidden(n, 8, True)[1] for n in (9_999, 10_000)] == [64, 128]
+    assert [auto_column_dropout(n, True) for n in (199_999, 200_000)] == [0.1, 0]
+    assert auto_column_dropout(400, False) == 0
 
 
 @pytest.mark.parametrize(
