@@ -86,7 +86,8 @@ class ScaledLinear(Dense):
         self.dropout = dropout
         if dropout > 0:
             columns = np.arange(n_inputs) if columns is None else np.asarray(columns)
-            self.register_buffer("columns", torch.tensor(columns), persistent=False)
+            own = torch.tensor(columns, dtype=torch.int64)
+            self.register_buffer("columns", own, persistent=False)
             self.n_columns = int(columns.max(initial=-1)) + 1
 
     def reset_parameters(self) -> None:
@@ -105,7 +106,7 @@ class ScaledLinear(Dense):
     def drawn(self, columns: torch.Tensor) -> torch.Tensor:
         """What dropout multiplies the inputs with, for each layer whose columns are given."""
         shape = (*columns.shape[:-1], self.n_columns)
-        # Of one type: each draws other numbers.
+        # Of float32 whatever torch's default type is: each type draws other numbers.
         is_kept = torch.rand(shape, dtype=torch.float32, device=columns.device) >= self.dropout
         mask = is_kept.to(self.scale.dtype).div_(1 - self.dropout)
         return mask.gather(-1, columns)
