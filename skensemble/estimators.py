@@ -13,10 +13,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from torch import nn
 
-from .ensemble import BaseSnapshotEnsemble
+from ._nets.modules import check_outputs, check_scores
+from ._training.net import ClassifierNet, RegressorNet
+from .base import BaseSnapshotEnsemble
 from .members import average, majority
-from .modules import check_outputs, check_scores
-from .training import ClassifierNet, RegressorNet
 
 
 def _votes_softly(estimator: "SnapshotEnsembleClassifier") -> bool:
@@ -199,7 +199,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     The built-in network takes tables as they are: arrays, sparse matrices, and frames of pandas,
     polars and others with numbers, categories, strings, booleans and dates. Missing values are
     values of their own, and categories that `fit` has not seen are none.
-    See :class:`~skensemble.tables.TableEncoder` and :class:`~skensemble.frames.Columns`.
+    See :class:`~skensemble._data.encoder.TableEncoder` and :class:`~skensemble._data.frames.Columns`.
 
     Up to 32 rows in one batch, the built-in network trains in float64 and without any dropout:
     there a row of weight two is the same as two rows.
@@ -689,7 +689,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     The built-in network takes tables as they are: arrays, sparse matrices, and frames of pandas,
     polars and others with numbers, categories, strings, booleans and dates. Missing values are
     values of their own, and categories that `fit` has not seen are none.
-    See :class:`~skensemble.tables.TableEncoder` and :class:`~skensemble.frames.Columns`.
+    See :class:`~skensemble._data.encoder.TableEncoder` and :class:`~skensemble._data.frames.Columns`.
 
     Up to 32 rows in one batch, the built-in network trains in float64 and without any dropout:
     there a row of weight two is the same as two rows.

@@ -13,7 +13,7 @@ from sklearn.utils import _safe_indexing, get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 
-from .ensemble import BaseSnapshotEnsemble
+from .base import BaseSnapshotEnsemble
 
 __all__ = ["CycleCurve", "cycle_curve"]
 

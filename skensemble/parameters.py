@@ -23,8 +23,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from . import schedules
+from ._nets.modules import check_can_reset, constructor_of, takes
 from .members import RULES, UNSEEN_RULES
-from .modules import check_can_reset, constructor_of, takes
 from .networks import TableNetwork
 
 #: What each prefix of ours gives arguments to.

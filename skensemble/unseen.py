@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from skorch.utils import to_device
 from torch.utils.data import DataLoader, Subset
 
-from .batches import DatasetRows
-from .inference import chunk_size, member_outputs
-from .inputs import DatasetInput
+from ._data.batches import DatasetRows
+from ._data.sources import DatasetInput
+from ._nets.inference import chunk_size, member_outputs
+from ._nets.snapshots import Snapshots, State
+from ._training.net import SnapshotNet
 from .members import Unseen, cycle_weights
-from .snapshots import Snapshots, State
-from .training import SnapshotNet
 
 #: A cycle is a gain where it lowers the loss by more than this part of it.
 _GAIN = 1e-3

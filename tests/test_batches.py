@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skensemble import batches
-from skensemble.batches import (
+from skensemble._data import batches
+from skensemble._data.batches import (
     BatchIterator,
     Budget,
     Budgeted,

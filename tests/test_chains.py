@@ -13,8 +13,8 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer
 from torch import nn
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
-from skensemble.chains import Chains, can_train_as_one
-from skensemble.generators import chain_seed
+from skensemble._nets.chains import Chains, can_train_as_one
+from skensemble._nets.generators import chain_seed
 from skensemble.networks import ScaledLinear, TableNetwork, _masks
 
 

@@ -15,7 +15,7 @@ import skensemble
 TOP = Path(__file__).parent.parent
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (TOP / "README.md").read_text(), re.M | re.S)
 PAGES = sorted((TOP / "docs").glob("*.rst"))
-MODULES = [m.name for m in pkgutil.iter_modules(skensemble.__path__)]
+MODULES = [m.name for m in pkgutil.walk_packages(skensemble.__path__, "skensemble.")]
 
 
 def rst_blocks(text):
@@ -52,7 +52,7 @@ def test_blocks_of_the_site_run_page_by_page(page, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_doctests(name):
-    module = importlib.import_module(f"skensemble.{name}")
+    module = importlib.import_module(name)
     assert doctest.testmod(module).failed == 0
 
 

@@ -21,7 +21,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor, learning_rates
-from skensemble.tables import TableEncoder
+from skensemble._data.encoder import TableEncoder
 
 
 def states_equal(one, other):
@@ -92,7 +92,7 @@ def test_chunks_change_no_prediction(monkeypatch, digits):
     X, y = digits
     model = SnapshotEnsembleClassifier(Mlp, max_epochs=2, n_cycles=3).fit(X, y)
     whole = model.predict_proba(X)
-    monkeypatch.setattr("skensemble.inference.CHUNK", 70)
+    monkeypatch.setattr("skensemble._nets.inference.CHUNK", 70)
     np.testing.assert_allclose(model.predict_proba(X), whole, atol=1e-6)
 
 

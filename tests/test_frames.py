@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from skensemble import column, frames
-from skensemble.frames import Columns, is_frame
+from skensemble._data import column, frames
+from skensemble._data.frames import Columns, is_frame
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -189,9 +189,9 @@ def test_sparse_text_is_never_densified_whole(monkeypatch):
         y += [label] * (len(texts) - len(y))
     X = TfidfVectorizer().fit_transform(texts)
     limit = X.shape[0] * X.shape[1] // 4
-    monkeypatch.setattr("skensemble.tables._AT_ONCE", limit)
-    monkeypatch.setattr("skensemble.inference.STACKED_CHUNK", 32)
-    monkeypatch.setattr("skensemble.batches._BLOCK_BYTES", 4 * limit)
+    monkeypatch.setattr("skensemble._data.encoder._AT_ONCE", limit)
+    monkeypatch.setattr("skensemble._nets.inference.STACKED_CHUNK", 32)
+    monkeypatch.setattr("skensemble._data.batches._BLOCK_BYTES", 4 * limit)
     dense = type(X).toarray
     sizes = []
 

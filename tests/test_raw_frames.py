@@ -137,7 +137,7 @@ def test_missing_values_in_arrays(digits):
 def test_rows_converted_one_batch_at_a_time_are_the_same(monkeypatch, sales):
     X, y = sales
     expected = SnapshotEnsembleClassifier(**QUICK).fit(X, y).predict_proba(X)
-    monkeypatch.setattr("skensemble.inputs._AHEAD", 0)
+    monkeypatch.setattr("skensemble._data.sources._AHEAD", 0)
     model = SnapshotEnsembleClassifier(**QUICK).fit(X, y)
     np.testing.assert_array_equal(model.predict_proba(X), expected)
 

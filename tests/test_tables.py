@@ -6,7 +6,7 @@ from scipy.sparse import csr_matrix
 from sklearn.preprocessing import OneHotEncoder
 
 from skensemble import SnapshotEnsembleClassifier
-from skensemble.tables import TableEncoder
+from skensemble._data.encoder import TableEncoder
 
 
 def scaled(X):
@@ -181,7 +181,7 @@ def test_outliers_constants_and_huge_values_stay_finite_and_clipped():
 def test_chunks_change_nothing(monkeypatch, digits):
     X, _ = digits
     whole = TableEncoder().fit(X).transform(X, np.float32)
-    monkeypatch.setattr("skensemble.tables._AT_ONCE", 9000)
+    monkeypatch.setattr("skensemble._data.encoder._AT_ONCE", 9000)
     np.testing.assert_array_equal(whole, TableEncoder().fit(X).transform(X, np.float32))
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from skensemble import SnapshotEnsembleClassifier
-from skensemble.threads import few_threads, multiplications
+from skensemble._training.threads import few_threads, multiplications
 
 
 class Net:

@@ -24,8 +24,8 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
-from skensemble.batches import BatchIterator, TensorRows, to_tensor
-from skensemble.generators import Generators
+from skensemble._data.batches import BatchIterator, TensorRows, to_tensor
+from skensemble._nets.generators import Generators
 from skensemble.schedules import fractions
 
 
@@ -201,7 +201,7 @@ def test_lean_and_generic_path_give_the_same_bits(digits, weighted):
 
 
 def test_a_callback_of_epochs_keeps_the_lean_path(digits, monkeypatch):
-    from skensemble.training import SnapshotNet
+    from skensemble._training.net import SnapshotNet
 
     def fail(*args, **kwargs):
         raise AssertionError("the generic path was taken")
@@ -540,7 +540,7 @@ def test_ctrl_c_after_the_last_cycle_loses_nothing(digits):
 
 
 def test_ctrl_c_while_results_are_put_away_is_told(digits, monkeypatch):
-    from skensemble import ensemble
+    from skensemble import base as ensemble
 
     def interrupted(states, **order):
         os.kill(os.getpid(), signal.SIGINT)

@@ -28,9 +28,9 @@ from torch.utils.data import Dataset
 
 import skensemble
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+from skensemble._data.folds import folds, row_hashes
+from skensemble._data.sources import ArrayInput, DictInput, SparseInput
 from skensemble.defaults import auto_column_dropout, auto_hidden, auto_n_chains
-from skensemble.inputs import ArrayInput, DictInput, SparseInput
-from skensemble.validation import folds, row_hashes
 
 QUICK = {"max_epochs": 4, "n_cycles": 2, "random_state": 0}
 
@@ -401,9 +401,9 @@ def test_members_of_no_weight_are_not_predicted(digits, monkeypatch):
     first = model.predict_members(X)[:3].mean(axis=0)
     np.testing.assert_allclose(model.predict_proba(X), first, atol=1e-6)
     asked = []
-    whole = skensemble.ensemble.member_outputs
+    whole = skensemble.base.member_outputs
     monkeypatch.setattr(
-        "skensemble.ensemble.member_outputs",
+        "skensemble.base.member_outputs",
         lambda net, snapshots, members, chunks: (
             asked.append(list(members)) or whole(net, snapshots, members, chunks)
         ),

@@ -18,7 +18,7 @@ from skorch.utils import get_map_location, to_device
 from torch import nn
 from torch.utils.data import DataLoader
 
-from .batches import (
+from .._data.batches import (
     BatchIterator,
     Budgeted,
     ChainsIterator,
@@ -27,7 +27,15 @@ from .batches import (
     WeightedRows,
     data_loader,
 )
-from .callbacks import (
+from .._nets.chains import Chains
+from .._nets.generators import forked
+from .._nets.losses import WeightedLoss, by_hand, learns_nothing, summed
+from .._nets.modules import called, evaluating, first_output, is_lazy, reset_parameters
+from .._nets.optimizers import BY_ELEMENTS, FUSABLE, bare_step, can_fuse, needs_no_closure
+from .._nets.snapshots import State, as_arrays, is_finite, state_of
+from .interrupts import Interrupts
+from .progress import Progress
+from .user_callbacks import (
     BATCH_HOOKS,
     check_callback,
     check_callback_keywords,
@@ -36,17 +44,9 @@ from .callbacks import (
     listens,
     looks_at_unseen,
 )
-from .chains import Chains
-from .generators import forked
-from .interrupts import Interrupts
-from .losses import WeightedLoss, by_hand, learns_nothing, summed
-from .modules import called, evaluating, first_output, is_lazy, reset_parameters
-from .optimizers import BY_ELEMENTS, FUSABLE, bare_step, can_fuse, needs_no_closure
-from .progress import Progress
-from .snapshots import State, as_arrays, is_finite, state_of
 
 if TYPE_CHECKING:
-    from .runs import Lane
+    from .run import Lane
 
 
 #: Losses that are read together.

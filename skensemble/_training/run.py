@@ -5,15 +5,15 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .batches import Budget
-from .chains import Chains, batchable_attention, split
-from .generators import Generators
+from .._data.batches import Budget
+from .._nets.chains import Chains, batchable_attention, split
+from .._nets.generators import Generators
+from .._nets.losses import WeightedLoss
+from .._nets.snapshots import State, load_state
+from ..schedules import Plan
 from .interrupts import Interrupts
-from .losses import WeightedLoss
+from .net import CyclicRate, Diverged, Enough, SnapshotNet, SnapshotRecorder
 from .progress import Progress
-from .schedules import Plan
-from .snapshots import State, load_state
-from .training import CyclicRate, Diverged, Enough, SnapshotNet, SnapshotRecorder
 
 
 class Lane:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from .defaults import SMALL
+from ..defaults import SMALL
 
 #: Values that are transformed at a time, so that no float64 copy of the whole table is made.
 _AT_ONCE = 1 << 20
@@ -66,7 +66,7 @@ class TableEncoder:
     Examples
     --------
     >>> import numpy as np
-    >>> from skensemble.tables import TableEncoder
+    >>> from skensemble._data.encoder import TableEncoder
     >>> X = np.array([[0.0], [1.0], [2.0], [3.0], [1e9]])
     >>> TableEncoder(n_pieces=2).fit(X).transform(X, np.float64).round(2)
     array([[-0.95,  0.  ,  0.  ],

@@ -27,7 +27,7 @@ def is_frame(X: Any) -> bool:
 
     Examples
     --------
-    >>> from skensemble.frames import is_frame
+    >>> from skensemble._data.frames import is_frame
     >>> is_frame([[1.0]])
     False
     """
@@ -66,7 +66,7 @@ class Columns:
     Examples
     --------
     >>> import numpy as np
-    >>> from skensemble.frames import Columns
+    >>> from skensemble._data.frames import Columns
     >>> X = np.array([[30.0, 2.0], [10.0, 7.0], [20.0, np.nan]])
     >>> columns = Columns([0]).fit(X)
     >>> columns.categories_

@@ -22,10 +22,23 @@ from sklearn.utils.validation import (
 from skorch.utils import to_device
 from torch.utils.data import Dataset
 
-from . import inputs, schedules
-from .batches import DatasetRows, Draw, TensorRows, numpy_type, to_tensor
-from .callbacks import copied
-from .chains import can_train_as_one
+from . import schedules
+from ._data import sources as inputs
+from ._data.batches import DatasetRows, Draw, TensorRows, numpy_type, to_tensor
+from ._data.encoder import TableEncoder
+from ._data.folds import Folds, folds
+from ._data.frames import Columns, is_frame
+from ._nets.chains import can_train_as_one
+from ._nets.generators import Generators, chain_seed, private_generators, seed_of
+from ._nets.inference import chunk_size, member_outputs
+from ._nets.modules import check_can_reset, data_arguments, float_type
+from ._nets.snapshots import Snapshots, State, uncompiled
+from ._training.interrupts import Interrupts
+from ._training.net import SnapshotNet, new_net
+from ._training.progress import Progress
+from ._training.run import Lane, Run
+from ._training.threads import few_threads
+from ._training.user_callbacks import copied
 from .defaults import (
     SMALL,
     auto_batch_size,
@@ -34,21 +47,9 @@ from .defaults import (
     auto_max_epochs,
     auto_n_chains,
 )
-from .frames import Columns, is_frame
-from .generators import Generators, chain_seed, private_generators, seed_of
-from .inference import chunk_size, member_outputs
-from .interrupts import Interrupts
 from .members import average, cycle_weights, needs_unseen
-from .modules import check_can_reset, data_arguments, float_type
 from .parameters import NetParameters
-from .progress import Progress
-from .runs import Lane, Run
-from .snapshots import Snapshots, State, uncompiled
-from .tables import TableEncoder
-from .threads import few_threads
-from .training import SnapshotNet, new_net
 from .unseen import UnseenRows
-from .validation import Folds, folds
 
 #: What only unseen rows can tell.
 _UNSEEN_NAMES = ("validation_score_", "cycle_scores_", "oof_decision_function_", "oof_prediction_")
@@ -60,7 +61,7 @@ EXAMPLE = 8
 class Examples(NamedTuple):
     """Validated input of one call."""
 
-    #: One of the inputs of :mod:`skensemble.inputs`.
+    #: One of the inputs of :mod:`skensemble._data.sources`.
     X: Any
     y: NDArray[Any]
     #: The user's weights, for statistics of columns and targets; None: all are equal.

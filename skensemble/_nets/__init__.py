@@ -1,0 +1,7 @@
+"""One module, many sets of its parameters.
+
+The wing knows torch modules: how they are called, stacked into chains, kept as snapshots, pickled
+and evaluated. It takes rows by duck type and never imports :mod:`skensemble._data`, so that files,
+export and averaging can rest on it alone. It may import what stands at the very bottom:
+:mod:`skensemble.schedules`, :mod:`skensemble.defaults` and ``skensemble._compat``.
+"""
