@@ -1,6 +1,7 @@
 """Snapshot ensembles: fit once, predict with many."""
 
-from .estimators import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+from .classifier import SnapshotEnsembleClassifier
+from .regressor import SnapshotEnsembleRegressor
 from .schedules import learning_rates
 
 __version__ = "0.1.0"

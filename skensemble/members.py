@@ -35,12 +35,16 @@ class Unseen(NamedTuple):
     #: Of shape (n,).
     sample_weight: NDArray[np.float64]
 
-    def first(self, n_cycles: int) -> "Unseen":
-        """The first so many cycles alone."""
-        return self._replace(predictions=self.predictions[:n_cycles])
+    @classmethod
+    def of_true_class(
+        cls, probabilities: NDArray[Any], sample_weight: NDArray[np.float64]
+    ) -> "Unseen":
+        """Hold the probabilities of the true class alone, (M, n): the only class, number 0."""
+        y = np.broadcast_to(np.intp(0), probabilities.shape[1:])
+        return cls(probabilities[:, :, None], y, sample_weight)
 
     def score(self, weights: NDArray[np.float64]) -> float:
-        """Negative log-loss or mean squared error of the weighted mean: higher is better."""
+        """Return the negative log-loss or squared error of the weighted mean: higher is better."""
         if self.y.ndim == 1:
             true = _of_true_class(self.predictions, self.y)
             losses = -np.log(_mean(weights, true).clip(_EPS))
@@ -188,8 +192,8 @@ def _mean(weights: NDArray[np.float64], values: NDArray[Any]) -> NDArray[np.floa
 
 
 def _of_true_class(predictions: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
-    """Probabilities of the true classes, (M, n)."""
-    if predictions.shape[2] == 1:
+    """Select the probabilities of the true classes, (M, n)."""
+    if predictions.shape[2] == 1:  # they are all there is: see `Unseen.of_true_class`
         return predictions[:, :, 0]
     true = predictions[:, np.arange(len(y)), y]
     return np.ascontiguousarray(true, dtype=np.float64)

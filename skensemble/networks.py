@@ -3,11 +3,13 @@
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
+
+from ._nets.by_hand import perceptrons, pull_back
 
 #: How much faster than a weight the factor of a column moves, under an optimizer whose steps do not
 #: depend on the gradient's size.
@@ -76,7 +78,7 @@ class ScaledLinear(Dense):
         n_inputs: int,
         n_units: int,
         dtype: torch.dtype = torch.float32,
-        columns: Any = None,
+        columns: ArrayLike | None = None,
         dropout: float = 0.0,
     ):
         if not 0 <= dropout < 1:
@@ -85,10 +87,10 @@ class ScaledLinear(Dense):
         self.scale = nn.Parameter(torch.full((n_inputs,), 1 / _FASTER, dtype=dtype))
         self.dropout = dropout
         if dropout > 0:
-            columns = np.arange(n_inputs) if columns is None else np.asarray(columns)
-            own = torch.tensor(columns, dtype=torch.int64)
+            chosen = np.arange(n_inputs) if columns is None else np.asarray(columns)
+            own = torch.tensor(chosen, dtype=torch.int64)
             self.register_buffer("columns", own, persistent=False)
-            self.n_columns = int(columns.max(initial=-1)) + 1
+            self.n_columns = int(chosen.max(initial=-1)) + 1
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew, and set the factors to 1."""
@@ -97,16 +99,16 @@ class ScaledLinear(Dense):
             nn.init.constant_(self.scale, 1 / _FASTER)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Outputs of a batch of rows."""
+        """Return the outputs of a batch of rows."""
         factor = self.scale * _FASTER
         if self.training and self.dropout > 0:
-            factor = factor * self.drawn(self.columns)
+            factor = factor * self.column_mask(self.columns)
         return nn.functional.linear(X, self.weight * factor, self.bias)
 
-    def drawn(self, columns: torch.Tensor) -> torch.Tensor:
-        """What dropout multiplies the inputs with, for each layer whose columns are given."""
+    def column_mask(self, columns: torch.Tensor) -> torch.Tensor:
+        """Draw what dropout multiplies the inputs with, for each layer whose columns are given."""
         shape = (*columns.shape[:-1], self.n_columns)
-        # Of float32 whatever torch's default type is: each type draws other numbers.
+        # Always float32, whatever torch's default type is: each type draws other numbers.
         is_kept = torch.rand(shape, dtype=torch.float32, device=columns.device) >= self.dropout
         mask = is_kept.to(self.scale.dtype).div_(1 - self.dropout)
         return mask.gather(-1, columns)
@@ -151,7 +153,7 @@ class TableNetwork(nn.Module):
         hidden: Sequence[int] = (128, 128),
         dropout: float = 0.0,
         dtype: torch.dtype = torch.float32,
-        columns: Any = None,
+        columns: ArrayLike | None = None,
         column_dropout: float = 0.0,
     ):
         super().__init__()
@@ -164,15 +166,16 @@ class TableNetwork(nn.Module):
         linear = [name for name, part in self.named_modules() if isinstance(part, Dense)]
         parts = [name + part for name in linear for part in (".weight", ".bias")]
         self._names = [f"{linear[0]}.scale", *parts]
+        self._columns_name = f"{linear[0]}.columns"
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Raw scores or outputs of a batch of rows."""
+        """Return the raw scores or outputs of a batch of rows."""
         return self.layers(X)
 
     def forward_members(
         self, stacks: dict[str, torch.Tensor], X: torch.Tensor, *, training: bool = False
     ) -> torch.Tensor:
-        """Outputs of many such networks, one batched product a layer.
+        """Return the outputs of many such networks, one batched product a layer.
 
         Parameters
         ----------
@@ -181,159 +184,51 @@ class TableNetwork(nn.Module):
         X : Tensor of shape (batch, n_inputs) or (members, batch, n_inputs)
             The same rows for all members, or some for each.
         training : bool, default=False
-            Whether hidden units are dropped, whatever the module's own mode.
+            Whether columns and hidden units are dropped, whatever the module's own mode.
 
         Returns
         -------
         outputs : Tensor of shape (members, batch, n_outputs)
         """
-        parameters = self._parameters_of(stacks)
-        h = X.expand(len(parameters[0]), -1, -1)
-        if torch.is_grad_enabled():
-            dropped = self._drawn(stacks) if training else None
-            return _Members.apply(h, self._dropout if training else 0.0, dropped, *parameters)
-        scale, *parameters = parameters
-        # The rows and not the weights: that costs little for many rows, and nothing for one.
+        scale, weight, bias, *others = self._parameters_of(stacks)
+        h = X.expand(len(scale), -1, -1)
+        if training and self.first.dropout > 0:
+            scale = scale * self.first.column_mask(stacks[self._columns_name])
+        # The rows are scaled and not the weights: that costs little for many rows, and nothing
+        # for a single one.
         h = h * scale.unsqueeze(1)
-        weight, bias, *parameters = parameters
         h = torch.baddbmm(bias.unsqueeze(1), h, weight.mT, alpha=_FASTER)
-        for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
-            h = nn.functional.mish(h, inplace=True)
+        is_inference = not (training or torch.is_grad_enabled())  # autograd needs h as it was
+        for weight, bias in zip(others[::2], others[1::2], strict=True):
+            h = nn.functional.mish(h, inplace=is_inference)
+            if training:
+                h = nn.functional.dropout(h, self._dropout)
             h = torch.baddbmm(bias.unsqueeze(1), h, weight.mT)
         return h
 
     def members_and_pullback(
         self, stacks: dict[str, torch.Tensor], X: torch.Tensor
     ) -> tuple[torch.Tensor, Callable[[torch.Tensor], None]]:
-        """Outputs in training, and what sets the parameters' gradients from those of the outputs.
+        """Return the outputs in training, and what sets the gradients from those of the outputs.
 
         Without autograd, whose bookkeeping costs as much as the products of a small batch.
         """
         parameters = self._parameters_of(stacks)
+        first = self.first
+        constant: torch.Tensor | float = _FASTER
+        if first.dropout > 0:
+            constant = first.column_mask(stacks[self._columns_name]) * _FASTER
         with torch.no_grad():
-            outputs, kept = _outputs(X, self._dropout, self._drawn(stacks), parameters)
-        return outputs, functools.partial(_pull, kept, parameters)
+            outputs, kept = perceptrons(X, parameters, constant, self._dropout)
+        return outputs, functools.partial(pull_back, kept, parameters)
 
-    def _drawn(self, stacks: dict[str, torch.Tensor]) -> torch.Tensor | None:
-        """What dropout multiplies the inputs of each network with; None: nothing."""
-        first: Any = self.layers[0]
-        return first.drawn(stacks["layers.0.columns"]) if first.dropout > 0 else None
+    @property
+    def first(self) -> ScaledLinear:
+        """The layer that scales the inputs."""
+        first = self.layers[0]
+        assert isinstance(first, ScaledLinear)
+        return first
 
     def _parameters_of(self, stacks: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-        """The factors of the inputs, and weight and bias of each layer in turn."""
+        """Return the factors of the inputs, then weight and bias of each layer."""
         return [stacks[name] for name in self._names]
-
-
-class _Members(torch.autograd.Function):
-    """The same for autograd."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, X: torch.Tensor, dropout: float, dropped: Any, *parameters: torch.Tensor
-    ) -> Any:
-        outputs, ctx.kept = _outputs(X, dropout, dropped, parameters)
-        ctx.parameters = parameters
-        return outputs
-
-    @staticmethod
-    def backward(ctx: Any, *outputs: torch.Tensor) -> Any:
-        _pull(ctx.kept, ctx.parameters, outputs[0])
-        return None, None, None, *[None] * len(ctx.parameters)
-
-
-class Kept(NamedTuple):
-    """What the way back needs of the way forth."""
-
-    #: Of each layer.
-    inputs: list[torch.Tensor]
-    #: Between the layers.
-    slopes: list[torch.Tensor]
-    #: What the first weights are multiplied with, and how much of it is no parameter.
-    factor: torch.Tensor
-    constant: Any
-
-
-def _outputs(
-    X: torch.Tensor,
-    dropout: float,
-    dropped: torch.Tensor | None,
-    parameters: Sequence[torch.Tensor],
-) -> tuple[torch.Tensor, Kept]:
-    """Many perceptrons' outputs, and their layers' inputs and slopes, in few passes over memory.
-
-    A batch is so small that what stands between the products costs more than they do, and torch's
-    own Mish and dropout cost ten times what is written here.
-    """
-    scale, *parameters = parameters
-    weights, biases = parameters[::2], parameters[1::2]
-    inputs, slopes = [X], []
-    masks: Any = [None] * len(weights)
-    if dropout > 0 and len(weights) > 1:
-        masks = _masks(X, [bias.shape[1] for bias in biases[:-1]], dropout)
-    constant = _FASTER if dropped is None else dropped * _FASTER
-    factor = (scale * constant).unsqueeze(1)
-    h = torch.baddbmm(biases[0].unsqueeze(1), X, (weights[0] * factor).mT)
-    for weight, bias, mask in zip(weights[1:], biases[1:], masks, strict=False):
-        slope = _mish_(h)
-        if mask is not None:
-            h *= mask
-            slope *= mask
-        inputs.append(h)
-        slopes.append(slope)
-        h = torch.baddbmm(bias.unsqueeze(1), h, weight.mT)
-    return h, Kept(inputs, slopes, factor, constant)
-
-
-def _pull(kept: Kept, parameters: Sequence[torch.Tensor], g: torch.Tensor) -> None:
-    """Add to the parameters' gradients what the outputs' gradients make of them."""
-    scale, *parameters = parameters
-    with torch.no_grad():
-        for i in reversed(range(len(kept.inputs))):
-            weight, bias = parameters[2 * i : 2 * i + 2]
-            # Contiguous as the weights are: the fused optimizer copies all that is not.
-            gradient = torch.bmm(g.mT, kept.inputs[i])
-            _accumulate(bias, g.sum(dim=1))
-            if i:
-                g = torch.bmm(g, weight)
-                g *= kept.slopes[i - 1]
-            else:
-                _accumulate(scale, (gradient * weight).sum(dim=1).mul_(kept.constant))
-                gradient *= kept.factor
-            _accumulate(weight, gradient)
-
-
-def _accumulate(parameter: torch.Tensor, gradient: torch.Tensor) -> None:
-    if parameter.requires_grad:
-        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-
-
-def _mish_(h: torch.Tensor) -> torch.Tensor:
-    """Overwrite `h` with ``h * tanh(softplus(h))``, and return the derivative.
-
-    With one exponential: where ``n = exp(h) * (exp(h) + 2)``, the hyperbolic tangent is
-    ``n / (n + 2)``. In place as far as it goes, since new memory is what takes the time.
-    """
-    clamped = h.clamp(max=20)  # beyond that the tangent is 1
-    e = clamped.exp()
-    tangent = (e + 2).mul_(e)
-    inverse = (tangent + 2).reciprocal_()
-    tangent *= inverse
-    h *= tangent
-    # e * (e + 1), squared out
-    slope = e.add_(0.5).square_().sub_(0.25).mul_(inverse).mul_(inverse).mul_(clamped)
-    return slope.mul_(4).add_(tangent)
-
-
-def _masks(X: torch.Tensor, units: list[int], dropout: float) -> list[torch.Tensor]:
-    """What dropout multiplies with in each layer: 0, or 1 divided by the share that is kept.
-
-    Four units share one random number of 64 bits: drawing them is what dropout costs.
-    """
-    n_rows = X.shape[0] * X.shape[1]
-    sizes = [n_rows * n for n in units]
-    n = -(-sum(sizes) // 4)
-    bits = torch.empty(n, dtype=torch.int64, device=X.device).random_(-(2**63), None)
-    mask = torch.empty(4 * n, dtype=X.dtype, device=X.device)
-    torch.ge(bits.view(torch.int16), round(dropout * 2**16) - 2**15, out=mask)
-    parts = mask.mul_(1 / (1 - dropout))[: sum(sizes)].split(sizes)
-    return [part.view(*X.shape[:2], n) for part, n in zip(parts, units, strict=True)]

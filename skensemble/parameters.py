@@ -1,172 +1,38 @@
-"""Parameters of an estimator, also those by prefix as in skorch: kept, found and checked."""
+"""The named parameters of both estimators: constraints, checks, and what they ask for."""
 
-import difflib
-import inspect
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import joblib
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    InvalidParameterError,
-    StrOptions,
-    make_constraint,
-)
+from sklearn.base import is_classifier
 from skorch import NeuralNet
 from torch import nn
 from torch.utils.data import DataLoader
 
 from . import schedules
-from ._nets.modules import check_can_reset, constructor_of, takes
+from ._compat import HasMethods, Interval, InvalidParameterError, StrOptions, make_constraint
+from ._data.folds import Asked
+from ._data.intake import Intake
+from ._data.targets import Targets
+from ._nets.modules import check_can_reset, constructor_of, keyword_names
+from ._training.making import Recipe
+from ._training.planning import Timetable
+from .defaults import (
+    auto_batch_size,
+    auto_column_dropout,
+    auto_hidden,
+    auto_max_epochs,
+)
+from .keywords import KeywordParameters, check_keywords, net_arguments
 from .members import RULES, UNSEEN_RULES
 from .networks import TableNetwork
 
-#: What each prefix of ours gives arguments to.
-PREFIXES = (
-    "module",
-    "optimizer",
-    "criterion",
-    "iterator_train",
-    "callbacks",
-    "schedule",
-    "net",
-)
-
-#: Parameters of skorch's net that ours set, under the same names.
-SET_BY_US = {
-    "module",
-    "criterion",
-    "optimizer",
-    "lr",
-    "max_epochs",
-    "batch_size",
-    "callbacks",
-    "warm_start",
-    "verbose",
-    "device",
-}
-
-
-#: A second moment with a shorter memory than Adam's own: the rate falls to zero many times in a
-#: run, and at the end of a cycle the memory must not be of its beginning.
+#: The second moment has a shorter memory than Adam's own: the rate falls to zero many times in a
+#: run, and the end of a cycle must not remember its beginning.
 AUTO_OPTIMIZER = torch.optim.AdamW, {"betas": (0.9, 0.99), "weight_decay": 0.0}
-
-
-class KeywordParameters(BaseEstimator):
-    """An estimator whose constructor takes ``**kwargs`` beside its named parameters.
-
-    A keyword is read as an attribute of its own name, as any parameter is. Names are checked in
-    ``fit``, when it is known what takes them.
-    """
-
-    _kwargs: dict[str, Any]
-
-    def __getattr__(self, name: str) -> Any:
-        keywords = self._keywords()
-        if name in keywords:
-            return keywords[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        prefix, is_nested, _ = name.partition("__")
-        if is_nested and prefix in PREFIXES:
-            self._set_keyword(name, value)
-        else:
-            super().__setattr__(name, value)
-
-    @classmethod
-    def _get_param_names(cls) -> list[str]:
-        """Named parameters, those that a subclass hands on by its ``**kwargs`` included."""
-        names: set[str] = set()
-        for owner in cls.__mro__:
-            if "__init__" not in vars(owner):
-                continue
-            parameters = list(inspect.signature(vars(owner)["__init__"]).parameters.values())[1:]
-            names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                break
-        return sorted(names)
-
-    def _keywords(self) -> dict[str, Any]:
-        """What came by ``**kwargs``, under whatever name."""
-        return self.__dict__.get("_kwargs", {})
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters of this estimator, those by prefix included.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            Also return the parameters of parameters that are estimators.
-
-        Returns
-        -------
-        params : dict
-        """
-        return {**super().get_params(deep=deep), **self._keywords()}
-
-    def set_params(self, **params: Any) -> Any:
-        """Set parameters of this estimator, those by prefix included.
-
-        Parameters
-        ----------
-        **params : dict
-            Names and values.
-
-        Returns
-        -------
-        self : estimator
-
-        Raises
-        ------
-        ValueError
-            If a name is neither a parameter nor begins with one of the prefixes.
-        """
-        named = inspect.signature(type(self)).parameters
-        valid = {*self.get_params(deep=False), *named}
-        for name in params:
-            prefix, is_nested, _ = name.partition("__")
-            if name not in valid and not (is_nested and prefix in PREFIXES):
-                raise ValueError(unexpected(name, valid))
-        for name, value in params.items():
-            if name in self._get_param_names():
-                setattr(self, name, value)
-            else:
-                self._set_keyword(name, value)
-        return self
-
-    def _set_keyword(self, name: str, value: Any) -> None:
-        """Keep a keyword, in a new dict: copies of this estimator may share the old one."""
-        self._kwargs = {**self._keywords(), name: value}
-
-    def _by_prefix(self, prefix: str) -> dict[str, Any]:
-        """The arguments under one prefix, without it."""
-        start = prefix + "__"
-        keywords = self._keywords().items()
-        return {k.removeprefix(start): v for k, v in keywords if k.startswith(start)}
-
-    def _validate_params(self) -> None:
-        """Check each named parameter by itself: value first, then the rule.
-
-        Raises
-        ------
-        InvalidParameterError
-            A ValueError and a TypeError.
-        """
-        for name, constraints in self._parameter_constraints.items():
-            value = getattr(self, name)
-            made = [make_constraint(constraint) for constraint in constraints]
-            if isinstance(value, bool) and not {"boolean", "verbose"} & {*map(str, constraints)}:
-                made = [constraint for constraint in made if not isinstance(constraint, Interval)]
-            if not any(constraint.is_satisfied_by(value) for constraint in made):
-                rule = " or ".join(_in_words(make_constraint(c)) for c in constraints)
-                raise InvalidParameterError(f"Got {name}={value!r}, but expected {rule}.")
 
 
 class NetParameters(KeywordParameters, metaclass=ABCMeta):
@@ -258,16 +124,16 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         self.verbose = verbose
         self._kwargs = kwargs
 
-    _net_class: type[NeuralNet]
-    _made_of_: dict[str, Any]
+    #: The skorch class that trains where `net` is None.
+    _net_class: ClassVar[type[NeuralNet]]
 
     @abstractmethod
-    def _default_criterion(self) -> type[nn.Module]:
-        """The loss where ``criterion`` is None."""
+    def _targets(self) -> Targets:
+        """Return what the parameters say of y, before y is known."""
 
     def _check_parameters(self) -> None:
         """Check parameters, alone and together, and the names of keywords."""
-        self._validate_params()
+        self._check_each()
         if self.net is not None and not issubclass(self.net, NeuralNet):
             raise InvalidParameterError(
                 f"Got net={self.net!r}, but expected a subclass of skorch.NeuralNet."
@@ -287,15 +153,14 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             ) from error
 
     def _keyword_takers(self) -> dict[str, set[str] | None]:
-        """For each prefix of keywords the names that may follow it."""
-        criterion = self._default_criterion() if self.criterion is None else self.criterion
+        """Return for each prefix of keywords the names that may follow it."""
         net = self._net_class if self.net is None else self.net
-        optimizer = takes(self._optimizer()[0])
+        optimizer = keyword_names(self._optimizer()[0])
         return {
-            "module": takes(constructor_of(self._module())),
+            "module": keyword_names(constructor_of(self._module())),
             "optimizer": None if optimizer is None else {*optimizer, "param_groups"},
-            "criterion": takes(constructor_of(criterion)),
-            "iterator_train": takes(DataLoader),
+            "criterion": keyword_names(constructor_of(self._criterion())),
+            "iterator_train": keyword_names(DataLoader),
             "callbacks": None,  # the net knows their names
             "schedule": {"min_lr", "burn_in_epochs", *schedules.shape_options()},
             "net": net_arguments(net) if self.net is None else None,
@@ -311,14 +176,14 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         schedules.check_options(self.schedule, lr=self._highest_lr(), **options)
 
     def _optimizer(self) -> tuple[Any, dict[str, Any]]:
-        """The optimizer, and its arguments unless keywords say otherwise."""
+        """Return the optimizer, and its arguments unless keywords say otherwise."""
         return AUTO_OPTIMIZER if self.optimizer == "auto" else (self.optimizer, {})
 
     def _highest_lr(self) -> Any:
         return self._by_prefix("optimizer").get("lr", self.lr)
 
     def _made_of(self) -> dict[str, Any]:
-        """The parameters that a net is made of, which cannot change while it goes on."""
+        """Return the parameters that a net is made of; they cannot change while it goes on."""
         names = ["module", "optimizer", "criterion", "net"]
         names += [
             name
@@ -328,15 +193,18 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         ]
         return {name: getattr(self, name) for name in names}
 
-    def _check_unchanged(self) -> None:
+    def _check_unchanged(self, then: dict[str, Any]) -> None:
         """Refuse to go on with a net that the parameters of now would not make."""
-        now, then = self._made_of(), self._made_of_
+        now = self._made_of()
         for name in sorted({*now, *then}):
             if not _is_same(now.get(name), then.get(name)):
                 raise ValueError(
                     f"Got {name}={now.get(name)!r} for an ensemble that goes on, but expected "
                     f"{then.get(name)!r} as at its first fit; fit it anew with warm_start=False."
                 )
+
+    def _criterion(self) -> Any:
+        return self._targets().default_criterion if self.criterion is None else self.criterion
 
     def _module(self) -> Any:
         return TableNetwork if self.module is None else self.module
@@ -345,9 +213,82 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         made = constructor_of(self._module())
         return getattr(made, "__name__", repr(made))
 
+    def _recipe(self, intake: Intake, targets: Targets, n_samples: int, n_chains: int) -> Recipe:
+        """Say what the nets of a fit are made of."""
+        optimizer, defaults = self._optimizer()
+        sizes = {"n_outputs": targets.n_outputs, **intake.sizes()}
+        if self.module is None:
+            sizes["column_dropout"] = auto_column_dropout(n_samples, is_classifier(self))
+            sizes["hidden"] = auto_hidden(n_samples, n_chains, is_classifier(self))
+        return Recipe(
+            net_class=self._net_class if self.net is None else self.net,
+            module=self._module(),
+            module_name=self._module_name(),
+            criterion=self._criterion(),
+            optimizer=optimizer,
+            optimizer_defaults=defaults,
+            keywords=self._keywords(),
+            sizes=sizes,
+            is_small=intake.is_small,
+            callbacks=self.callbacks,
+            settings={
+                "lr": self.lr,
+                "max_epochs": self._max_epochs(n_samples),
+                "batch_size": self._batch_size(n_samples),
+                "device": self.device,
+                "verbose": int(self.verbose),
+            },
+        )
+
+    def _timetable(self, n_samples: int, *, is_one_cycle: bool) -> Timetable:
+        """Say how long a run is, and at which rates it trains."""
+        return Timetable(
+            self.n_cycles,
+            self.cycle_mult,
+            self.schedule,
+            self._max_epochs(n_samples),
+            self._highest_lr(),
+            self._by_prefix("schedule"),
+            is_one_cycle,
+        )
+
+    def _asked_folds(self) -> Asked:
+        """Say which chains and folds are asked for."""
+        return Asked(
+            self.validation, self.n_chains, self.members, self.module is None, is_classifier(self)
+        )
+
+    def _rule(self, targets: Targets) -> Any:
+        """Return the rule for members: "auto" looks at unseen rows where the loss is known."""
+        is_known = self.members != "auto" or targets.is_loss_known
+        return self.members if is_known else "all"
+
+    def _batch_size(self, n_samples: int) -> int:
+        return auto_batch_size(n_samples) if self.batch_size == "auto" else int(self.batch_size)
+
+    def _max_epochs(self, n_samples: int) -> int:
+        return auto_max_epochs(n_samples) if self.max_epochs == "auto" else int(self.max_epochs)
+
+    def _check_each(self) -> None:
+        """Check each named parameter by itself: value first, then the rule.
+
+        Raises
+        ------
+        InvalidParameterError
+            A ValueError and a TypeError.
+        """
+        for name, constraints in self._parameter_constraints.items():
+            value = getattr(self, name)
+            made = [make_constraint(constraint) for constraint in constraints]
+            if isinstance(value, bool) and not {"boolean", "verbose"} & {*map(str, constraints)}:
+                made = [constraint for constraint in made if not isinstance(constraint, Interval)]
+            if not any(constraint.is_satisfied_by(value) for constraint in made):
+                rule = " or ".join(_in_words(make_constraint(c)) for c in constraints)
+                raise InvalidParameterError(f"Got {name}={value!r}, but expected {rule}.")
+
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Whether two parameters are one object or equal; what cannot be compared by value is not."""
+    """Tell whether two parameters are one object or equal by value."""
     if one is other:
         return True
     try:
@@ -357,75 +298,9 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def _in_words(constraint: Any) -> str:
-    """A constraint of scikit-learn's as a rule that need not be decoded."""
+    """Word a constraint of scikit-learn's as a rule that need not be decoded."""
     if not isinstance(constraint, Interval):
         return str(constraint).replace("a str among", "one of")
     kind = "an integer" if constraint.type is Integral else "a number"
     bound = "of at least" if constraint.closed in ("left", "both") else "above"
     return f"{kind} {bound} {constraint.left}"
-
-
-def unexpected(name: str, known: Iterable[str]) -> str:
-    """Error text for a name that nothing takes, with the nearest that is taken."""
-    nested = {k.partition("__")[2]: k for k in sorted(known) if "__" in k}
-    near = [nested[name]] if name in nested else []
-    near = near or difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    prefixes = ", ".join(prefix + "__*" for prefix in PREFIXES)
-    return (
-        f"Got an unexpected parameter {name}, but expected a named one or one of {prefixes}.{hint}"
-    )
-
-
-def check_keywords(
-    keywords: Iterable[str], named: Iterable[str], takers: dict[str, set[str] | None]
-) -> None:
-    """Refuse keywords that nothing takes, before anything is built.
-
-    Parameters
-    ----------
-    keywords : iterable of str
-        Names to be checked.
-    named : iterable of str
-        Parameters of the estimator's own.
-    takers : dict
-        For each prefix the names that are taken after it; None where any may be.
-
-    Raises
-    ------
-    ValueError
-        With the near match, if there is one.
-    """
-    known = set(named)
-    for prefix, names in takers.items():
-        known |= {f"{prefix}__{name}" for name in names or ()}
-    for keyword in keywords:
-        prefix, is_nested, name = keyword.partition("__")
-        if not is_nested or prefix not in takers:
-            raise ValueError(unexpected(keyword, known))
-        if prefix == "net":
-            _check_net_keyword(keyword, name)
-        names = takers[prefix]
-        if names is not None and name.split("__")[0] not in names:
-            raise ValueError(unexpected(keyword, known))
-
-
-def _check_net_keyword(keyword: str, name: str) -> None:
-    """Refuse what another parameter of ours already sets."""
-    first = name.split("__")[0]
-    if name == "train_split":
-        raise ValueError(f"Got {keyword}, but expected none: say by validation= what is left out.")
-    if first in SET_BY_US or (first != "net" and first in PREFIXES and name != first):
-        raise ValueError(f"Got {keyword}, but expected it as {name}=.")
-
-
-def net_arguments(net: type[NeuralNet]) -> set[str] | None:
-    """Names after ``net__`` that a skorch class takes, those of its base classes included.
-
-    A class of the user's may hold further modules, whose arguments skorch checks itself.
-    """
-    names: set[str] = set()
-    for cls in net.__mro__:
-        if issubclass(cls, NeuralNet) and "__init__" in vars(cls):
-            names |= {*inspect.signature(vars(cls)["__init__"]).parameters}
-    return names - {"self", "args", "kwargs"}

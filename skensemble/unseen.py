@@ -1,6 +1,6 @@
 """Rows that the chains have not seen, and what each cycle predicts for them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from skorch.utils import to_device
 from torch.utils.data import DataLoader, Subset
 
-from ._data.batches import DatasetRows
+from ._data.rows import DatasetRows
 from ._data.sources import DatasetInput
 from ._nets.inference import chunk_size, member_outputs
+from ._nets.modules import Batch
 from ._nets.snapshots import Snapshots, State
 from ._training.net import SnapshotNet
 from .members import Unseen, cycle_weights
@@ -19,9 +20,36 @@ from .members import Unseen, cycle_weights
 #: A cycle is a gain where it lowers the loss by more than this part of it.
 _GAIN = 1e-3
 
-
-#: Probabilities of a cycle beyond which they are kept in single precision.
+#: Above this many probabilities a cycle, they are kept in float32.
 _MANY = 500_000
+
+
+class Patience:
+    """When to end a run whose cycles no longer lower the loss of unseen rows.
+
+    Parameters
+    ----------
+    n_iter_no_change : int
+        How many cycles without gain are enough.
+    n_before : int
+        Cycles of earlier calls, which do not count.
+    n_planned : int
+        Cycles that there are to be at the end: a run is not ended after its last.
+    """
+
+    def __init__(self, n_iter_no_change: int, n_before: int, n_planned: int):
+        self.n_iter_no_change, self.n_planned = n_iter_no_change, n_planned
+        self.n_first = max(1, n_before)
+
+    def is_over(self, losses: list[float]) -> bool:
+        """Tell whether to end the run after cycles with these losses."""
+        best, since = min(losses[: self.n_first]), 0
+        for loss in losses[self.n_first :]:
+            if loss < best * (1 - _GAIN):
+                best, since = loss, 0
+            else:
+                since += 1
+        return since >= self.n_iter_no_change and len(losses) < self.n_planned
 
 
 class Cycle(NamedTuple):
@@ -52,96 +80,81 @@ class UnseenRows:
         What is averaged over members, from their raw outputs.
     members : str, int or callable
         How cycles are weighted: see :func:`~skensemble.members.cycle_weights`.
-    n_planned : int, default=0
-        Cycles that there are to be at the end.
-    patience : int or None, default=None
-        So many cycles without gain are enough; None: none are.
+    patience : Patience, default=None
+        None: no run is ended.
 
     Attributes
     ----------
-    is_held : bool
+    is_unseen_by_all : bool
         Whether no chain has seen any of the rows.
     cycles : list of Cycle
-        What is known of each, in one piece: Ctrl-C may come at any moment.
-    n_before : int
-        Cycles of earlier calls, which do not try anybody's patience.
+        Each is added in one piece, since Ctrl-C may come at any moment.
     """
 
     def __init__(
         self,
         net: SnapshotNet,
         X: Any,
-        left_out: list[NDArray[Any]],
+        left_out: Sequence[NDArray[Any]],
         y: NDArray[Any],
         sample_weight: NDArray[np.float64] | None,
         values_of: Callable[[torch.Tensor], torch.Tensor],
         members: Any,
         *,
-        n_planned: int = 0,
-        patience: int | None = None,
+        patience: Patience | None = None,
     ):
         self.net, self.X, self.left_out, self.values_of = net, X, left_out, values_of
-        self.members, self.n_planned, self.patience = members, n_planned, patience
+        self.members, self.patience = members, patience
         times = np.zeros(len(y))
         for rows in left_out:
             times[rows] += 1
         self.is_seen = times == 0
-        self.is_held = not self.is_seen.any() and bool((times == len(left_out)).all())
+        all_chains = bool((times == len(left_out)).all())
+        self.is_unseen_by_all = not self.is_seen.any() and all_chains
         self._times = np.where(self.is_seen, np.nan, times)[:, None]
         self._y = y[~self.is_seen]
         weight = np.ones(len(y)) if sample_weight is None else sample_weight
         self._weight = weight[~self.is_seen]
         self.cycles: list[Cycle] = []
-        self.n_before = 0
 
     def add(self, states: list[State]) -> bool:
-        """Predict with the chains of a further cycle, weigh the cycles anew, and say if to stop.
+        """Predict with the chains of a further cycle, weigh the cycles anew, say whether to stop.
 
         That is where the last cycles brought no gain, and there are more to come.
         """
-        values = self._predicted(Snapshots(states))
-        # Not kept from cycle to cycle: of many rows it would be as large as the predictions.
-        told = np.stack([self._told(v) for v in (*(c.predictions for c in self.cycles), values)])
-        y = np.broadcast_to(np.intp(0), self._y.shape) if self._is_compact() else self._y
-        unseen = Unseen(told, y, self._weight)
-        weights = cycle_weights(self.members, len(told), unseen)
+        values = self._predict(Snapshots(states))
+        unseen = self._unseen([*(cycle.predictions for cycle in self.cycles), values])
+        weights = cycle_weights(self.members, len(unseen.predictions), unseen)
         self.cycles.append(Cycle(values, weights, unseen.score(weights)))
-        return self._is_enough() and len(self.cycles) < self.n_planned
+        return self.patience is not None and self.patience.is_over([-c.score for c in self.cycles])
 
-    def _is_compact(self) -> bool:
-        """Whether a rule needs the probability of the true class alone, as the log-loss does."""
-        return self._y.ndim == 1 and not callable(self.members)
+    def keep(self, n_cycles: int) -> None:
+        """Forget cycles beyond the first `n_cycles`: Ctrl-C came before they counted."""
+        del self.cycles[n_cycles:]
 
-    def _told(self, values: NDArray[Any]) -> NDArray[Any]:
-        """What the rule for members needs of a cycle's predictions."""
-        if self.is_seen.any():
-            values = values[~self.is_seen]
-        return (
-            np.take_along_axis(values, self._y[:, None], axis=1) if self._is_compact() else values
-        )
-
-    def combined(self) -> NDArray[np.float64]:
-        """The weighted mean of all cycles for every row, of shape (n_samples, k)."""
+    def combine(self) -> NDArray[np.float64]:
+        """Return the weighted mean of all cycles for every row, of shape (n_samples, k)."""
         total = np.zeros(self.cycles[0].predictions.shape)
         for weight, cycle in zip(self.cycles[-1].weights, self.cycles, strict=True):
             if weight:
                 total += weight * cycle.predictions
         return total
 
-    def _is_enough(self) -> bool:
-        if self.patience is None:
-            return False
-        losses = [-cycle.score for cycle in self.cycles]
-        n_first = max(1, self.n_before)
-        best, since = min(losses[:n_first]), 0
-        for loss in losses[n_first:]:
-            if loss < best * (1 - _GAIN):
-                best, since = loss, 0
-            else:
-                since += 1
-        return since >= self.patience
+    def _unseen(self, predictions: list[NDArray[Any]]) -> Unseen:
+        """Hand the rule for members what it needs of the cycles' predictions.
 
-    def _predicted(self, snapshots: Snapshots) -> NDArray[Any]:
+        It is not kept from cycle to cycle: with many rows it is as large as the predictions.
+        """
+        if self.is_seen.any():
+            predictions = [values[~self.is_seen] for values in predictions]
+        # The log-loss needs the probability of the true class alone; a callable may need more.
+        if self._y.ndim == 1 and not callable(self.members):
+            true = [np.take_along_axis(v, self._y[:, None], axis=1) for v in predictions]
+            return Unseen.of_true_class(np.stack(true)[:, :, 0], self._weight)
+        return Unseen(np.stack(predictions), self._y, self._weight)
+
+    def _predict(self, snapshots: Snapshots) -> NDArray[Any]:
+        """Return the mean over the chains that left a row out; NaN where none did."""
         total = np.zeros((0, 0))
         for chain, rows in enumerate(self.left_out):
             if not len(rows):  # an empty fold
@@ -159,7 +172,7 @@ class UnseenRows:
         total /= self._times
         return total
 
-    def _batches(self, rows: NDArray[Any]) -> Iterator[Any]:
+    def _batches(self, rows: NDArray[Any]) -> Iterator[Batch]:
         if isinstance(self.X, DatasetInput):
             part = Subset(DatasetRows(self.X), rows.tolist())
             size = self.net.batch_size

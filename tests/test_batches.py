@@ -13,18 +13,18 @@ from skensemble._data.batches import (
     BatchIterator,
     Budget,
     Budgeted,
-    Draw,
     EvenBatches,
-    TensorRows,
-    to_tensor,
 )
+from skensemble._data.rows import ChainRows, TensorRows, to_tensor
 
 
 @given(n=st.integers(1, 500), batch_size=st.integers(1, 600))
 def test_batches_are_even_and_cover_every_row_once(n, batch_size):
     """Rule 4."""
-    sizes = [len(b) for b in EvenBatches(Draw(n), batch_size, torch.Generator().manual_seed(0))]
-    rows = torch.cat(list(EvenBatches(Draw(n), batch_size, torch.Generator().manual_seed(0))))
+    sizes = [
+        len(b) for b in EvenBatches(ChainRows(n), batch_size, torch.Generator().manual_seed(0))
+    ]
+    rows = torch.cat(list(EvenBatches(ChainRows(n), batch_size, torch.Generator().manual_seed(0))))
     assert len(sizes) == math.ceil(n / batch_size)
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) <= batch_size
@@ -37,7 +37,9 @@ def test_blocks_change_no_batch(monkeypatch, block_bytes):
     X = torch.arange(50.0).reshape(25, 2)
     rows = TensorRows(X, X[:, 0].long(), X[:, 1])
     generators = [torch.Generator().manual_seed(1) for _ in range(2)]
-    expected = [(X[i], X[i, 0].long(), X[i, 1]) for i in EvenBatches(Draw(25), 4, generators[0])]
+    expected = [
+        (X[i], X[i, 0].long(), X[i, 1]) for i in EvenBatches(ChainRows(25), 4, generators[0])
+    ]
     got = list(BatchIterator(rows, 4, generators[1], weighted=True))
     assert len(got) == len(expected)
     for one, other in zip(got, expected, strict=True):

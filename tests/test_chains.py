@@ -13,9 +13,11 @@ from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer
 from torch import nn
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
-from skensemble._nets.chains import Chains, can_train_as_one
+from skensemble._nets.batchable import can_train_as_one
+from skensemble._nets.by_hand import unit_masks
+from skensemble._nets.chains import Chains
 from skensemble._nets.generators import chain_seed
-from skensemble.networks import ScaledLinear, TableNetwork, _masks
+from skensemble.networks import ScaledLinear, TableNetwork
 
 
 class Convolutional(nn.Module):
@@ -363,7 +365,7 @@ def test_gradients_by_hand_are_those_of_autograd(hidden, n_outputs):
 
 def test_gradients_by_hand_are_those_of_autograd_where_columns_are_dropped(monkeypatch):
     mask = torch.tensor([[0, 0, 2, 2.0], [2, 2, 0, 0], [2, 2, 2, 2]], dtype=torch.float64)
-    monkeypatch.setattr(ScaledLinear, "drawn", lambda self, columns: mask[: len(columns)])
+    monkeypatch.setattr(ScaledLinear, "column_mask", lambda self, columns: mask[: len(columns)])
     torch.manual_seed(0)
     parameters = {"columns": [0, 0, 1, 1], "column_dropout": 0.5, "dtype": torch.float64}
     modules = [TableNetwork(4, 2, (6,), **parameters) for _ in range(3)]
@@ -376,7 +378,7 @@ def test_gradients_by_hand_are_those_of_autograd_where_columns_are_dropped(monke
     outputs, pull = chains.each_and_pullback(X)
     pull(g)
     for k, module in enumerate(modules):
-        monkeypatch.setattr(ScaledLinear, "drawn", lambda self, columns, k=k: mask[k])
+        monkeypatch.setattr(ScaledLinear, "column_mask", lambda self, columns, k=k: mask[k])
         expected = module(X[k])
         torch.testing.assert_close(outputs[k], expected)
         expected.backward(g[k])
@@ -404,7 +406,7 @@ def test_each_chain_drops_columns_of_its_own():
 
 @pytest.mark.parametrize("dropout", [0.1, 0.5, 0.9])
 def test_dropout_drops_the_share_and_keeps_the_mean(dropout):
-    (mask,) = _masks(torch.zeros(8, 500, 3), [64], dropout)
+    (mask,) = unit_masks(torch.zeros(8, 500, 3), [64], dropout)
     assert mask.shape == (8, 500, 64)
     assert (mask == 0).float().mean() == pytest.approx(dropout, abs=0.005)
     assert mask.max() == pytest.approx(1 / (1 - dropout), rel=1e-6)

@@ -114,7 +114,7 @@ def test_members_are_their_snapshots_whatever_way_they_predict(digits, module):
     """Through copies of a module that holds tensors twice, and through batched products."""
     X, y = digits
     model = SnapshotEnsembleClassifier(module, n_cycles=3, max_epochs=3, members=2).fit(X, y)
-    scores = outputs_of_snapshots(model, model._tensor(X))
+    scores = outputs_of_snapshots(model, model._fitted_.intake.tensor(X))
     expected = [torch.softmax(output, dim=1).numpy() for output in scores]
     # Scores are sums of hundreds of float32 pieces, each in another order.
     np.testing.assert_allclose(model.predict_members(X), expected, atol=3e-6)

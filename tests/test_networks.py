@@ -32,7 +32,7 @@ def test_outputs_start_with_the_variance_of_the_inputs(kind):
 
 def test_columns_are_dropped_whole_and_keep_their_mean():
     layer = ScaledLinear(5, 3, columns=[0, 1, 2, 1, 1], dropout=0.25)
-    mask = layer.drawn(layer.columns.expand(20_000, -1))
+    mask = layer.column_mask(layer.columns.expand(20_000, -1))
     torch.testing.assert_close(mask[:, [1, 1]], mask[:, [3, 4]])
     assert not torch.equal(mask[:, 0], mask[:, 1])
     assert (mask == 0).float().mean() == pytest.approx(0.25, abs=0.01)
@@ -67,7 +67,7 @@ def test_a_classifier_drops_columns_in_training_alone(cancer):
     np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(X))
     module = model.net_.module_.eval()
     module.load_state_dict(model.snapshots_[-1], strict=True)
-    alone = module(model._tensor(X)).softmax(dim=1).detach().numpy()
+    alone = module(model._fitted_.intake.tensor(X)).softmax(dim=1).detach().numpy()
     np.testing.assert_allclose(model.predict_members(X)[-1], alone, rtol=1e-4, atol=1e-6)
     assert "layers.0.columns" not in model.snapshots_[0]
     without = SnapshotEnsembleClassifier(**fit, module__column_dropout=0.0).fit(X, y)
@@ -99,7 +99,7 @@ def test_the_factors_find_the_columns_that_count():
     y = np.sin(2 * X[:, 3]) + X[:, 3] * X[:, 7]
     model = SnapshotEnsembleRegressor(n_cycles=4, max_epochs=40, random_state=0).fit(X, y)
     factors = np.mean([state["layers.0.scale"].abs().numpy() for state in model.snapshots_], axis=0)
-    column = np.concatenate([np.arange(20), model._encoder_._piece_of])
+    column = np.concatenate([np.arange(20), model._fitted_.intake.encoder._piece_of])
     counts = np.isin(column, [3, 7])
     assert factors[counts].mean() > 1.5 * factors[~counts].mean()
 

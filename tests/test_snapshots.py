@@ -10,7 +10,8 @@ import torch
 from conftest import Normalised
 from torch import nn
 
-from skensemble._nets.snapshots import Snapshots, as_arrays, is_finite, state_of
+from skensemble._nets.pickling import as_arrays
+from skensemble._nets.snapshots import Snapshots, is_finite, state_of
 
 
 def test_what_is_handed_out_is_a_copy():

@@ -24,7 +24,8 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
-from skensemble._data.batches import BatchIterator, TensorRows, to_tensor
+from skensemble._data.batches import BatchIterator
+from skensemble._data.rows import TensorRows, to_tensor
 from skensemble._nets.generators import Generators
 from skensemble.schedules import fractions
 
@@ -540,14 +541,14 @@ def test_ctrl_c_after_the_last_cycle_loses_nothing(digits):
 
 
 def test_ctrl_c_while_results_are_put_away_is_told(digits, monkeypatch):
-    from skensemble import base as ensemble
+    from skensemble import fitted
 
     def interrupted(states, **order):
         os.kill(os.getpid(), signal.SIGINT)
         return snapshots(states, **order)
 
-    snapshots = ensemble.Snapshots
-    monkeypatch.setattr(ensemble, "Snapshots", interrupted)
+    snapshots = fitted.Snapshots
+    monkeypatch.setattr(fitted, "Snapshots", interrupted)
     model = SnapshotEnsembleClassifier(Mlp, max_epochs=2)
     with pytest.warns(RuntimeWarning, match="keeps the 8 of 8 cycles"):
         model.fit(*digits)

@@ -401,18 +401,18 @@ def test_members_of_no_weight_are_not_predicted(digits, monkeypatch):
     first = model.predict_members(X)[:3].mean(axis=0)
     np.testing.assert_allclose(model.predict_proba(X), first, atol=1e-6)
     asked = []
-    whole = skensemble.base.member_outputs
+    whole = skensemble.fitted.member_outputs
     monkeypatch.setattr(
-        "skensemble.base.member_outputs",
+        "skensemble.fitted.member_outputs",
         lambda net, snapshots, members, chunks: (
             asked.append(list(members)) or whole(net, snapshots, members, chunks)
         ),
     )
     model.predict(X)
     assert asked == [[0, 1, 2]]
-    stacks = model._snapshots_.stacks([0, 1, 2])
+    stacks = model._fitted_.snapshots.stacks([0, 1, 2])
     assert all(
-        part.data_ptr() == model._snapshots_._stacks[name].data_ptr()
+        part.data_ptr() == model._fitted_.snapshots._stacks[name].data_ptr()
         for name, part in stacks.items()
     )
 
@@ -537,14 +537,14 @@ def test_time_stamps_of_one_minute_have_folds_of_their_own():
 def test_ctrl_c_while_unseen_rows_are_predicted(digits, monkeypatch):
     """Promise 7: the cycles before count, with weights of their own."""
     X, y = digits
-    whole = skensemble.unseen.UnseenRows._predicted
+    whole = skensemble.unseen.UnseenRows._predict
 
     def interrupted(self, snapshots):
         if len(self.cycles) == 1:
             os.kill(os.getpid(), signal.SIGINT)
         return whole(self, snapshots)
 
-    monkeypatch.setattr("skensemble.unseen.UnseenRows._predicted", interrupted)
+    monkeypatch.setattr("skensemble.unseen.UnseenRows._predict", interrupted)
     model = SnapshotEnsembleClassifier(n_chains=2, n_cycles=3, max_epochs=3, random_state=0)
     with pytest.warns(RuntimeWarning, match="keeps the 1 of 3 cycles"):
         model.fit(X, y)

@@ -1,25 +1,28 @@
-"""Which rows each chain leaves out.
+"""How many chains there are, and which rows each leaves out.
 
-A row's fold is a hash of what stands in it, so that identical rows share a fold, in one call and
-in later ones: a chain that left a row out has seen no copy of it either.
+A row's fold is a hash of its values, so that identical rows share a fold, in one call and in
+later ones: a chain that left a row out has seen no copy of it either.
 """
 
-import hashlib
-import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import issparse
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_consistent_length
+
+from skensemble._warnings import warn
+from skensemble.defaults import SMALL, auto_n_chains
+from skensemble.members import needs_unseen
+
+from .hashes import group_hashes, row_hashes
+from .rows import ChainRows
+from .sources import Source
 
 Rows = NDArray[np.integer[Any]]
-Hashes = NDArray[np.uint64]
 
 #: With one chain, "cross" leaves out the first of so many folds.
 ONE_OF = 5
-
-#: Values that are hashed at a time.
-_BLOCK = 1 << 20
 
 
 class Folds(NamedTuple):
@@ -29,10 +32,146 @@ class Folds(NamedTuple):
     left_out: list[Rows]
 
 
+class Asked(NamedTuple):
+    """What the estimator's parameters say of chains and folds."""
+
+    validation: Any
+    n_chains: int | str
+    members: Any
+    #: Whether the built-in network trains, which "auto" gives several chains.
+    is_table: bool
+    is_classifier: bool
+
+
+class Chosen(NamedTuple):
+    """Chains, and the rows that each leaves out."""
+
+    n_chains: int
+    folds: Folds | None
+    #: By what rows were told apart and in which way they were left out, for later calls.
+    left_out_by: tuple[str, Any]
+
+    def chain_rows(self, n_samples: int) -> list[ChainRows]:
+        """Return the rows of each chain: in each epoch as many as the shortest has."""
+        if self.folds is None:
+            return [ChainRows(n_samples)] * self.n_chains
+        n = min(len(rows) for rows in self.folds.trained)
+        return [ChainRows(n, torch.from_numpy(rows)) for rows in self.folds.trained]
+
+
+def choose_folds(
+    asked: Asked,
+    data: Source,
+    y: NDArray[Any],
+    groups: ArrayLike | None,
+    seed: int,
+    *,
+    has_validation: bool,
+    before: Chosen | None,
+) -> Chosen:
+    """Decide how many chains there are, and which rows each leaves out.
+
+    Parameters
+    ----------
+    asked : Asked
+    data : Source
+    y : ndarray of shape (n_samples, ...)
+        Encoded targets.
+    groups : array-like of shape (n_samples,) or None
+    seed : int
+    has_validation : bool
+        Whether other rows are given to judge by, so that none is left out.
+    before : Chosen or None
+        What an earlier call chose; its folds are not looked at.
+    """
+    n_chains = _n_chains(asked, data, y, groups) if before is None else before.n_chains
+    if groups is not None:
+        check_consistent_length(groups, np.empty(data.n_samples))
+    how = asked.validation
+    if how == "auto":
+        how = "cross" if n_chains > 1 else None
+    if has_validation:
+        how = None
+    now = ("groups" if groups is not None else data.precision, how)
+    how, way = (how, now) if before is None else _as_before(now, has_validation, before)
+    chosen = folds(how, n_chains, data, y, groups, seed)
+    if chosen is not None and len(chosen.left_out) != n_chains:
+        raise ValueError(
+            f"Got validation={how!r} with {len(chosen.left_out)} splits for "
+            f"{n_chains} chains, but expected as many: each chain leaves out one."
+        )
+    if chosen is None and how is not None and before is None:
+        warn(
+            f"Got validation={how!r}, but the folds of these rows would leave a chain with "
+            "none to train on, or leave out none at all: nothing is left out."
+        )
+    if how is None and not has_validation:
+        _check_needs(asked, data.n_samples)
+    return Chosen(n_chains, chosen, way)
+
+
+def _n_chains(asked: Asked, data: Source, y: NDArray[Any], groups: ArrayLike | None) -> int:
+    n = data.n_samples
+    if hasattr(asked.validation, "get_n_splits"):
+        n_splits = int(asked.validation.get_n_splits(np.empty((n, 1)), y, groups))
+        if asked.n_chains not in ("auto", n_splits):
+            raise ValueError(
+                f"Got n_chains={asked.n_chains} and validation={asked.validation!r} with "
+                f"{n_splits} splits, but expected as many: each chain leaves out one."
+            )
+        return n_splits
+    if asked.n_chains == "auto":
+        return auto_n_chains(n, asked.is_classifier) if asked.is_table else 1
+    return clip("n_chains", int(asked.n_chains), n, "rows")
+
+
+def clip(name: str, wanted: int, available: int, what: str) -> int:
+    """Return the number wanted, or with a warning the number that can be had."""
+    if wanted <= available:
+        return wanted
+    one = name.removeprefix("n_").removesuffix("s")
+    warn(
+        f"Got {name}={wanted} for {available} {what}; every {one} needs one of them, so there "
+        f"are {available} {one}s."
+    )
+    return available
+
+
+def _as_before(
+    now: tuple[str, Any], has_validation: bool, before: Chosen
+) -> tuple[Any, tuple[str, Any]]:
+    """Leave out nothing where earlier calls trained on what would count as unseen."""
+    how = now[1]
+    if how is not None and (now != before.left_out_by or hasattr(how, "get_n_splits")):
+        warn(
+            "Rows were left out in another way in an earlier call, so that none is known to be "
+            "unseen by all its cycles: this call leaves out none, and only X_val and y_val "
+            "would give it rows to weigh the cycles by."
+        )
+        return None, (now[0], None)
+    return how, now if how is None and not has_validation else before.left_out_by
+
+
+def _check_needs(asked: Asked, n_samples: int) -> None:
+    """Refuse a rule for members that has no unseen rows to choose by."""
+    is_few = asked.is_table and n_samples <= SMALL  # "auto" leaves nothing out of so few rows
+    if (asked.validation is None or not is_few) and needs_unseen(asked.members):
+        raise ValueError(
+            f"Got members={asked.members!r} and no rows that are left out, but expected some to "
+            "choose by: set n_chains or validation, such as validation='cross', or give X_val "
+            "and y_val."
+        )
+
+
 def folds(
-    validation: Any, n_chains: int, data: Any, y: Any, groups: Any, seed: int
+    validation: Any,
+    n_chains: int,
+    data: Source,
+    y: NDArray[Any] | None,
+    groups: ArrayLike | None,
+    seed: int,
 ) -> Folds | None:
-    """Rows of each chain.
+    """Fold the rows.
 
     Parameters
     ----------
@@ -40,7 +179,7 @@ def folds(
         "cross": each chain leaves out its own fold, one chain the first of five. A fraction: the
         same rows for all. A splitter of scikit-learn: a fold a chain.
     n_chains : int
-    data : ArrayInput, SparseInput, DictInput or DatasetInput
+    data : Source
     y : ndarray of shape (n_samples, ...)
         Handed to a splitter.
     groups : array-like of shape (n_samples,) or None
@@ -51,7 +190,7 @@ def folds(
     Returns
     -------
     folds : Folds or None
-        None where nothing is left out: by wish, or since a chain would have no rows to train on.
+        None where nothing is left out: on request, or because a chain would have no rows left.
 
     Raises
     ------
@@ -72,17 +211,15 @@ def folds(
     if any(mask.all() for mask in out) or not any(mask.any() for mask in out):
         return None
     rows = np.arange(n)
-    # Kept through the fit, and as many for each chain as there are rows.
+    # They are kept through the fit, nearly as many for each chain as there are rows.
     short = rows.astype(np.int32) if n < 2**31 else rows
     return Folds([short[~mask] for mask in out], [rows[mask] for mask in out])
 
 
-def _by_splitter(splitter: Any, data: Any, y: Any, groups: Any) -> Folds:
-    X = (
-        data.X
-        if isinstance(getattr(data, "X", None), np.ndarray)
-        else np.zeros((data.n_samples, 1))
-    )
+def _by_splitter(splitter: Any, data: Source, y: Any, groups: ArrayLike | None) -> Folds:
+    X = getattr(data, "X", None)
+    if not isinstance(X, np.ndarray):
+        X = np.zeros((data.n_samples, 1))
     splits = list(splitter.split(X, y, groups))
     left_out = [np.asarray(test) for _, test in splits]
     if not np.array_equal(np.sort(np.concatenate(left_out)), np.arange(data.n_samples)):
@@ -91,77 +228,3 @@ def _by_splitter(splitter: Any, data: Any, y: Any, groups: Any) -> Folds:
             "exactly once, such as KFold or GroupKFold."
         )
     return Folds([np.asarray(train) for train, _ in splits], left_out)
-
-
-def row_hashes(data: Any, seed: int) -> Hashes:
-    """A hash of each row's values: equal rows have equal ones, whatever holds them.
-
-    -0.0 counts as 0.0, and all NaN as one value. Rows of a dataset, which may be different each
-    time they are read, are known by their number.
-    """
-    salt = _mix(np.uint64(seed % 2**63))
-    if not hasattr(data, "X"):
-        total = _mix(np.arange(data.n_samples, dtype=np.uint64) + salt)
-    elif isinstance(data.X, dict):
-        total = np.zeros(data.n_samples, np.uint64)
-        for name in data.X:
-            total += _hashed(data.X[name], _mix(salt + np.uint64(zlib.crc32(str(name).encode()))))
-    else:
-        total = _hashed(data.X, salt)
-    return _mix(total + salt)
-
-
-def group_hashes(groups: Any, seed: int) -> Hashes:
-    """A hash of each row's group."""
-    groups = np.asarray(groups)
-    if groups.ndim != 1:
-        raise ValueError(f"Got groups of shape {groups.shape}, but expected one a row.")
-    if groups.dtype.kind == "O":  # of any types, which cannot be ordered
-        groups = groups.astype(str)
-    values, index = np.unique(groups, return_inverse=True)
-    digests = [
-        hashlib.blake2b(f"{seed} {value}".encode(), digest_size=8).digest() for value in values
-    ]
-    return np.frombuffer(b"".join(digests), np.uint64)[index]
-
-
-def _hashed(X: Any, salt: Any) -> Hashes:
-    """Sum over a row's values that are not 0, each hashed with its column.
-
-    A sum, so that a sparse row has the hash of the dense one.
-    """
-    if issparse(X):
-        if not X.has_canonical_format:
-            X = X.copy()
-            X.sum_duplicates()
-        columns = _mix(np.arange(X.shape[1], dtype=np.uint64) + salt)
-        sums = np.concatenate([[np.uint64(0)], np.cumsum(_values(X.data, columns[X.indices]))])
-        return sums[X.indptr[1:]] - sums[X.indptr[:-1]]
-    X = X.reshape(len(X), -1)
-    columns = _mix(np.arange(X.shape[1], dtype=np.uint64) + salt)
-    total = np.empty(len(X), np.uint64)
-    step = max(1, _BLOCK // max(1, X.shape[1]))
-    for start in range(0, len(X), step):
-        rows = slice(start, start + step)
-        total[rows] = _values(X[rows], columns).sum(axis=1, dtype=np.uint64)
-    return total
-
-
-def _values(X: NDArray[Any], columns: Hashes) -> Hashes:
-    """A hash of each value in its column; 0 where the value is 0.
-
-    In double precision: in single, all time stamps of a minute would be one.
-    """
-    values = np.array(X, dtype=np.float64)
-    values[np.isnan(values)] = np.nan
-    hashes = _mix(values.view(np.uint64) ^ columns)
-    hashes[values == 0] = 0
-    return hashes
-
-
-def _mix(z: Any) -> Any:
-    """Finalizer of SplitMix64 (Steele, Lea and Flood 2014): every bit decides about every other."""
-    with np.errstate(over="ignore"):
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))

@@ -1,20 +1,20 @@
-"""What X may be, checked and turned into rows that a module takes.
+"""The kinds of X, checked and turned into rows that a module takes.
 
-One small class for each kind of input: arrays and frames, sparse matrices, dicts of arrays for
-modules with several inputs, and datasets. All of them tell the number of rows and the shape of
-one, and give the rows for training (``rows``) and for prediction (``chunks``).
+Each kind of input has a small class: arrays and frames, sparse matrices, dicts of arrays for
+modules with several inputs, and datasets. A new kind is one more :class:`Source`, and a branch in
+:func:`read`.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils import check_array
-from sklearn.utils.validation import _check_y, check_consistent_length, validate_data
+from sklearn.utils.validation import check_consistent_length, validate_data
 from skorch.dataset import Dataset as SkorchDataset
 from skorch.helper import SliceDataset
 from torch.utils.data import (
@@ -26,16 +26,34 @@ from torch.utils.data import (
     default_collate,
 )
 
-from .batches import DatasetRows, to_tensor
-from .frames import Columns
+from skensemble._compat import check_y
+from skensemble._nets.modules import Batch
 
-#: Types of a table that are taken as they are.
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+from .frames import Columns
+from .rows import Convert, ConvertedRows, DatasetRows, DictRows, Features, to_tensor
 
 #: Bytes of converted rows that are kept through a fit.
 _AHEAD = 1 << 26
 
-Convert = Callable[[NDArray[Any]], torch.Tensor]
+
+class Source(Protocol):
+    """One kind of X, checked."""
+
+    #: Number of rows.
+    n_samples: int
+    #: Shape of one row; a dict of shapes where X is a dict.
+    row_shape: Any
+    #: What tells rows apart in the hash of a fold; see :mod:`skensemble._data.hashes`.
+    precision: str
+
+    def rows(self, convert: Convert, dtype: torch.dtype, row_bytes: int = 0) -> Features:
+        """Return all rows, to be indexed by a tensor of row numbers.
+
+        `convert` turns arrays into tensors whose floats are of `dtype`, `row_bytes` a row.
+        """
+
+    def chunks(self, convert: Convert, dtype: torch.dtype, size: int) -> Iterator[Batch]:
+        """Yield the rows in order, `size` at a time."""
 
 
 class ArrayInput:
@@ -53,17 +71,14 @@ class ArrayInput:
         #: A number that both hold may still be another, and so hash to another fold.
         self.precision = "single" if X.dtype.kind == "f" and X.dtype.itemsize < 8 else "double"
 
-    def rows(self, convert: Convert, row_bytes: int = 0) -> Any:
-        """All rows, to be indexed by a tensor of row numbers.
-
-        Converted ahead, unless they become so long that they would fill the memory.
-        """
+    def rows(self, convert: Convert, dtype: torch.dtype, row_bytes: int = 0) -> Features:
+        """Convert all rows ahead, unless they would become so long that they fill the memory."""
         if self.n_samples * row_bytes > _AHEAD:
             return ConvertedRows(self.X, convert)
         return convert(self.X)
 
-    def chunks(self, convert: Convert, size: int) -> Iterator[Any]:
-        """The rows in order, so many at a time."""
+    def chunks(self, convert: Convert, dtype: torch.dtype, size: int) -> Iterator[Batch]:
+        """Yield the rows in order, `size` at a time."""
         for start in range(0, self.n_samples, size):
             yield convert(self.X[start : start + size])
 
@@ -71,36 +86,12 @@ class ArrayInput:
 class SparseInput(ArrayInput):
     """A scipy sparse matrix, of which never more than a few rows are made dense at a time."""
 
-    def rows(self, convert: Convert, row_bytes: int = 0) -> Any:
+    def rows(self, convert: Convert, dtype: torch.dtype, row_bytes: int = 0) -> Features:
         return ConvertedRows(self.X, convert)
 
-    def chunks(self, convert: Convert, size: int) -> Iterator[Any]:
+    def chunks(self, convert: Convert, dtype: torch.dtype, size: int) -> Iterator[Batch]:
         for start in range(0, self.n_samples, size):
             yield convert(self.X[start : start + size].toarray())
-
-
-class ConvertedRows:
-    """Rows of an array or of a CSR matrix that are converted when they are asked for."""
-
-    def __init__(self, X: Any, convert: Convert, device: Any = "cpu"):
-        self.X, self.convert, self.device = X, convert, torch.device(device)
-
-    def __len__(self) -> int:
-        return self.X.shape[0]
-
-    def __getitem__(self, index: Any) -> torch.Tensor:
-        if isinstance(index, torch.Tensor):
-            index = index.cpu().numpy()
-        rows = self.X[index]
-        return self.convert(rows.toarray() if issparse(rows) else rows).to(self.device)
-
-    def part(self, index: torch.Tensor) -> "ConvertedRows":
-        """Some of the rows."""
-        return ConvertedRows(self.X[index.cpu().numpy()], self.convert, self.device)
-
-    def to(self, device: Any) -> "ConvertedRows":
-        """The same rows, to be handed out on a device."""
-        return ConvertedRows(self.X, self.convert, device)
 
 
 class DictInput:
@@ -115,40 +106,15 @@ class DictInput:
     def __init__(self, X: dict[str, NDArray[Any]]):
         self.X = X
         self.n_samples = len(next(iter(X.values())))
+        self.precision = "rows"
         self.row_shape: Any = {name: array.shape[1:] for name, array in X.items()}
 
-    def rows(self, convert: Convert, row_bytes: int = 0) -> Any:
+    def rows(self, convert: Convert, dtype: torch.dtype, row_bytes: int = 0) -> Features:
         return DictRows({name: convert(array) for name, array in self.X.items()})
 
-    def chunks(self, convert: Convert, size: int) -> Iterator[Any]:
+    def chunks(self, convert: Convert, dtype: torch.dtype, size: int) -> Iterator[Batch]:
         for start in range(0, self.n_samples, size):
             yield {name: convert(array[start : start + size]) for name, array in self.X.items()}
-
-
-class DictRows:
-    """Tensors by name, indexed and moved together."""
-
-    def __init__(self, tensors: dict[str, torch.Tensor]):
-        self.tensors = tensors
-
-    @property
-    def device(self) -> torch.device:
-        """Where the tensors are."""
-        return next(iter(self.tensors.values())).device
-
-    def __len__(self) -> int:
-        return len(next(iter(self.tensors.values())))
-
-    def __getitem__(self, index: Any) -> dict[str, torch.Tensor]:
-        return {name: tensor[index] for name, tensor in self.tensors.items()}
-
-    def part(self, index: torch.Tensor) -> "DictRows":
-        """Some of the rows."""
-        return DictRows(self[index])
-
-    def to(self, device: Any) -> "DictRows":
-        """The same rows on a device."""
-        return DictRows({name: tensor.to(device) for name, tensor in self.tensors.items()})
 
 
 class DatasetInput:
@@ -166,8 +132,7 @@ class DatasetInput:
                 f"Got X={type(dataset).__name__}, but expected a dataset with a length: the number "
                 "of steps is part of the schedule."
             )
-        self.dataset = dataset
-        self.dtype = torch.float32
+        self.dataset, self.dtype, self.precision = dataset, torch.float32, "rows"
         self.n_samples = len(dataset)
         if self.n_samples == 0:
             raise ValueError("Got X with 0 samples, but expected a dataset with at least 1.")
@@ -197,7 +162,22 @@ class DatasetInput:
             )
         return item[1]
 
-    def rows(self, convert: Convert, row_bytes: int = 0) -> Any:
+    def rows(self, convert: Convert, dtype: torch.dtype, row_bytes: int = 0) -> Features:
+        return self._of_type(dtype)
+
+    def _of_type(self, dtype: torch.dtype) -> Self:
+        """Return the same items with floats of a type."""
+        other = copy.copy(self)
+        other.dtype = dtype
+        return other
+
+    @property
+    def device(self) -> torch.device:
+        """Where the items are read."""
+        return torch.device("cpu")
+
+    def to(self, device: object) -> Self:
+        """Stay where the items are read: a loader moves each batch."""
         return self
 
     def __getitem__(self, index: slice) -> Any:
@@ -205,12 +185,10 @@ class DatasetInput:
         rows = range(self.n_samples)[index]
         return default_collate([self.features(i) for i in rows])
 
-    def chunks(self, convert: Convert, size: int) -> Iterator[Any]:
+    def chunks(self, convert: Convert, dtype: torch.dtype, size: int) -> Iterator[Batch]:
         # A loader draws a seed, which must not come from the global generator.
-        yield from DataLoader(DatasetRows(self), batch_size=size, generator=torch.Generator())
-
-
-Input = ArrayInput | SparseInput | DictInput | DatasetInput
+        items = DatasetRows(self._of_type(dtype))
+        yield from DataLoader(items, batch_size=size, generator=torch.Generator())
 
 
 def read(
@@ -222,13 +200,13 @@ def read(
     X_checks: dict[str, Any],
     y_checks: dict[str, Any],
     columns: Columns | None = None,
-) -> tuple[Input, Any]:
+) -> tuple[Source, Any]:
     """Check X, and y beside it, as scikit-learn does.
 
     Parameters
     ----------
     estimator : object
-        Gets ``n_features_in_`` and ``feature_names_in_``, or is asked for them.
+        A stand-in that gets ``n_features_in_`` and ``feature_names_in_``, or is asked for them.
     X, y : object
         `y` is the string "no_validation" in prediction, and may be None beside a dataset.
     reset : bool
@@ -241,8 +219,6 @@ def read(
     if columns is not None:
         return _read_table(estimator, X, y, columns, reset, y_checks)
     predicting = isinstance(y, str)
-    if predicting and _is_plain_table(estimator, X):
-        return ArrayInput(X), None
     if isinstance(X, Dataset | SliceDataset):
         plain = None if predicting or y is not None else _in_memory(X)
         if plain is None:
@@ -273,21 +249,6 @@ def _read_table(
     matrix = columns.fit_transform(X) if reset else columns.transform(X)
     source = ArrayInput(check_array(matrix, ensure_all_finite="allow-nan", estimator=estimator))
     return _read_beside(source, None if predicting else y, y_checks)
-
-
-def _is_plain_table(estimator: Any, X: Any) -> bool:
-    """Whether scikit-learn would find nothing to say of X: asking it costs half of a small call."""
-    if (
-        type(X) is not np.ndarray
-        or X.ndim != 2
-        or X.dtype not in _FLOATS
-        or len(X) == 0
-        or X.shape[1] != vars(estimator).get("n_features_in_")
-        or "feature_names_in_" in vars(estimator)
-    ):
-        return False
-    with np.errstate(over="ignore", invalid="ignore"):
-        return math.isfinite(X.sum())  # only where all are; where it overflows, they are asked for
 
 
 def _naming_columns(error: ValueError, X: Any) -> ValueError:
@@ -345,7 +306,7 @@ def _read_dict(X: Mapping[str, Any], checks: dict[str, Any]) -> DictInput:
 def _read_beside(X: Any, y: Any, y_checks: dict[str, Any]) -> tuple[Any, Any]:
     """Targets beside an input that scikit-learn's own checks do not know."""
     if y is not None:
-        y = _check_y(_as_array(y), **y_checks)
+        y = check_y(_as_array(y), **y_checks)
         if len(y) != X.n_samples:
             raise ValueError(
                 f"Got y with {len(y)} rows and X with {X.n_samples}, but expected as many "
@@ -379,11 +340,3 @@ def _shape_of(features: Any) -> Any:
     if isinstance(features, Mapping):
         return {name: _shape_of(part) for name, part in features.items()}
     return tuple(features.shape)
-
-
-def described(example: Any) -> str:
-    """What a module was given, in words."""
-    if isinstance(example, Mapping):
-        parts = [f"{name}: {described(part)}" for name, part in example.items()]
-        return "{" + ", ".join(parts) + "}"
-    return f"a batch of shape {tuple(example.shape)} and type {example.dtype}"

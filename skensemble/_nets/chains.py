@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import functools
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,17 +11,16 @@ from torch import nn
 from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .generators import forked
-from .modules import called, first_output
-from .snapshots import State, named_tensors, places
+from .modules import Batch, Pullback, call_module, computes_members, first_output
+from .snapshots import Place, State, named_tensors, places
 
 
 class Chains(nn.Module):
     """Copies of one module that take a step together, each with parameters of its own.
 
-    Parameters and buffers keep their names and get the chains as their first axis. A module that
-    has ``forward_members`` multiplies all chains at once; any other goes through
-    ``torch.func.vmap``.
+    Parameters and buffers keep their names and get the chains as their first axis. A
+    :class:`~skensemble._nets.modules.MemberModule` multiplies all chains at once; any other
+    module goes through ``torch.func.vmap``.
 
     Parameters
     ----------
@@ -35,7 +33,7 @@ class Chains(nn.Module):
         self.n_chains = len(modules)
         self.one = modules[0]
         tensors = [dict(named_tensors(module)) for module in modules]
-        made: dict[int, torch.Tensor] = {}  # tied parameters stay one
+        made: dict[int, torch.Tensor] = {}  # by identity, so that tied parameters stay one
         for holder, key, name in list(places(self.one)):
             first = tensors[0][name]
             if id(first) not in made:
@@ -48,11 +46,11 @@ class Chains(nn.Module):
 
     @functools.cached_property
     def tensors(self) -> State:
-        """The stacked parameters and buffers by name."""
+        """Stacked parameters and buffers by name."""
         return {name: holder[key] for holder, key, name in self._places}
 
     @functools.cached_property
-    def _places(self) -> list[tuple[dict[str, Any], str, str]]:
+    def _places(self) -> list[Place]:
         return list(places(self.one))
 
     @functools.cached_property
@@ -64,34 +62,39 @@ class Chains(nn.Module):
         # Made once: making it anew takes a twentieth of a small step.
         return vmap(self._output, randomness="different")
 
-    def each(self, X: Any) -> torch.Tensor:
-        """Output of each chain for a batch of its own, both stacked along the first axis."""
-        if hasattr(self.one, "forward_members"):
-            forward: Any = self.one.forward_members
-            return forward(self.tensors, X, training=self.training)
+    def each(self, X: Batch) -> torch.Tensor:
+        """Return the output of each chain for a batch of its own, both along the first axis."""
+        if computes_members(self.one):
+            return self.one.forward_members(self.tensors, X, training=self.training)
         return self._batched(X, *self._in_place)
 
-    def each_and_pullback(self, X: Any) -> tuple[torch.Tensor, Callable[[torch.Tensor], None]]:
-        """Outputs in training, and what sets the gradients from those of the outputs."""
-        pullback: Any = self.one.members_and_pullback
-        return pullback(self.tensors, X)
+    def each_and_pullback(self, X: Batch) -> tuple[torch.Tensor, Pullback]:
+        """Return the outputs in training, and what sets the gradients from those of the outputs.
 
-    def forward(self, X: Any) -> torch.Tensor:
-        """Mean of the chains' outputs for one batch."""
+        Every step of chains goes through here. Outputs and loss are differentiated apart, so that
+        either may have a gradient written by hand.
+        """
+        if computes_members(self.one):
+            return self.one.members_and_pullback(self.tensors, X)
+        outputs = self.each(X)
+        return outputs.detach(), outputs.backward
+
+    def forward(self, X: Batch) -> torch.Tensor:
+        """Return the mean of the chains' outputs for one batch."""
         return self.each(self.shared(X)).mean(dim=0)
 
-    def of_chain(self, k: int, X: Any) -> torch.Tensor:
-        """Output of one chain."""
+    def of_chain(self, k: int, X: Batch) -> torch.Tensor:
+        """Return the output of one chain."""
         return self._output(X, *(stack[k] for stack in self._in_place))
 
     def shared(self, X: Any) -> Any:
-        """One batch as that of every chain."""
+        """Hand the same batch to every chain."""
         if isinstance(X, dict):
             return {name: self.shared(part) for name, part in X.items()}
         return X.expand(self.n_chains, *X.shape)
 
     def single(self, k: int = 0) -> nn.Module:
-        """A module of the kind that was given, with copies of one chain's tensors."""
+        """Return a module of the given kind with copies of one chain's tensors."""
         memo: dict[int, Any] = {}
         for _, tensor in named_tensors(self):
             value = tensor[k].detach().clone()
@@ -99,21 +102,21 @@ class Chains(nn.Module):
             memo[id(tensor)] = nn.Parameter(value, tensor.requires_grad) if is_parameter else value
         return copy.deepcopy(self.one, memo)
 
-    def _output(self, X: Any, *tensors: torch.Tensor) -> torch.Tensor:
-        """Output of the one module with these tensors in place of its own for the moment.
+    def _output(self, X: Batch, *tensors: torch.Tensor) -> torch.Tensor:
+        """Return the module's output with these tensors in place of its own.
 
-        By hand: ``torch.func.functional_call`` takes a third of a small step.
+        ``torch.func.functional_call`` does the same, and takes a third of a small step.
         """
         for (holder, key, _), tensor in zip(self._places, tensors, strict=True):
             holder[key] = tensor
         try:
-            return first_output(called(self.one, X))
+            return first_output(call_module(self.one, X))
         finally:
             for (holder, key, _), tensor in zip(self._places, self._in_place, strict=True):
                 holder[key] = tensor
 
     def __getattr__(self, name: str) -> Any:
-        """Parts of the one module, for callbacks that look at them."""
+        """Find parts of the one module, for callbacks that look at them."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -121,7 +124,7 @@ class Chains(nn.Module):
                 raise
             return getattr(self.one, name)
 
-    # Names are those of the one module, so that parameter groups and callbacks find them.
+    # The names are those of the one module: parameter groups and callbacks look for them.
 
     def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
         return self.one.named_parameters(*args, **kwargs)
@@ -154,7 +157,7 @@ class Chains(nn.Module):
 
 @contextlib.contextmanager
 def batchable_attention() -> Iterator[None]:
-    """Attention by the products that it is made of: vmap has no rule for its fused kernels."""
+    """Compute attention by its single products: vmap has no rule for the fused kernels."""
     is_fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -164,84 +167,6 @@ def batchable_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(is_fast)
 
 
-def split(state: State, n_chains: int) -> list[State]:
-    """A state of :class:`Chains` as states of single modules, without copying."""
+def split_chains(state: State, n_chains: int) -> list[State]:
+    """Split a state of :class:`Chains` into states of single modules, without copying."""
     return [{name: stack[k] for name, stack in state.items()} for k in range(n_chains)]
-
-
-def can_train_as_one(modules: list[nn.Module], X: Any) -> bool:
-    """Whether :class:`Chains` of such modules train as each of them does by itself.
-
-    Tried out on copies with a few rows: what ``torch.func`` cannot take, or takes by a loop and a
-    warning, or takes for something else, trains one chain after another.
-
-    Parameters
-    ----------
-    modules : list of nn.Module
-    X : Tensor or dict of Tensor
-        A batch, on the modules' device.
-    """
-    if hasattr(modules[0], "forward_members"):
-        return True
-    if any(hasattr(module, "_orig_mod") for module in modules):
-        return False
-    # vmap heeds a padding row in the first chain alone.
-    if any(getattr(part, "padding_idx", None) is not None for part in modules[0].modules()):
-        return False
-    modules = copy.deepcopy(modules[:2])
-    for module in modules:
-        for part in module.modules():
-            if isinstance(part, nn.modules.dropout._DropoutNd):
-                part.p = 0.0  # so that there is something to compare
-    alone, together = copy.deepcopy(modules), copy.deepcopy(modules)
-    try:
-        with warnings.catch_warnings(), forked(_device_of(modules[0])), batchable_attention():
-            warnings.simplefilter("error")
-            chains = Chains(together)
-            for training in (False, True):
-                for module in (*alone, chains):
-                    module.train(training)
-                if training and _is_random(alone[0], X):
-                    chains.each(chains.shared(X)).sum().backward()  # at least it can be done
-                elif not _are_alike(alone, chains, X):
-                    return False
-            chains.single()
-    except Exception:  # whatever it is, the chains can go one by one
-        return False
-    return True
-
-
-def _is_random(module: nn.Module, X: Any) -> bool:
-    """Whether a module says something else each time, as with dropout."""
-    module = copy.deepcopy(module)
-    other = copy.deepcopy(module)
-    with torch.no_grad():
-        return not torch.equal(called(module, X), called(other, X))
-
-
-def _are_alike(modules: list[nn.Module], chains: Chains, X: Any) -> bool:
-    """Whether outputs, gradients and buffers are those of each module alone."""
-    outputs = [called(module, X) for module in modules]
-    got = chains.each(chains.shared(X))
-    pairs = [(got, torch.stack(outputs))]
-    for loss in (got.square().sum(), torch.stack(outputs).square().sum()):
-        loss.backward()
-    for name, stack in named_tensors(chains):
-        own = [dict(named_tensors(module))[name] for module in modules]
-        if isinstance(stack, nn.Parameter):
-            if (stack.grad is None) != (own[0].grad is None):
-                return False
-            gradients = [part.grad for part in own if part.grad is not None]
-            if stack.grad is not None:
-                pairs.append((stack.grad, torch.stack(gradients)))
-        else:
-            pairs.append((stack, torch.stack(own)))
-    return all(
-        torch.allclose(one, other, rtol=1e-3, atol=1e-5 * (1 + float(other.abs().max())))
-        for one, other in ((got.detach(), expected.detach()) for got, expected in pairs)
-        if one.is_floating_point()
-    )
-
-
-def _device_of(module: nn.Module) -> torch.device | None:
-    return next((tensor.device for _, tensor in named_tensors(module)), None)

@@ -2,39 +2,54 @@
 
 import copy
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, Self
 
+import numpy as np
 import torch
 from torch import nn
 
-from .snapshots import Snapshots, State, named_tensors, places, stacked, uncompiled
+from skensemble._compat import uncompiled
+
+from .by_hand import shorten_sequences
+from .modules import Batch, computes_members
+from .snapshots import Place, Snapshots, State, named_tensors, places, stack_tensors
+
+
+class Net(Protocol):
+    """What inference needs of a net."""
+
+    module_: nn.Module
+
+    def infers_plainly(self) -> bool:
+        """Tell whether inference is a call of the module and nothing else."""
+
+    def with_module(self, module: nn.Module) -> Self:
+        """Return this net with another module, for inference alone."""
+
+    def scores(self, X: Batch) -> torch.Tensor:
+        """Return the raw outputs for a batch, by the net's own inference."""
+
 
 #: Rows that every member predicts before the next ones are fetched: few enough for the cache.
 CHUNK = 2048
 
-#: Activations without parameters, and what overwrites their input.
-_IN_PLACE: dict[type[nn.Module], Callable[[torch.Tensor], torch.Tensor]] = {
-    nn.ReLU: torch.relu_,
-    nn.SiLU: functools.partial(nn.functional.silu, inplace=True),
-    nn.Mish: functools.partial(nn.functional.mish, inplace=True),
-    nn.Tanh: torch.tanh_,
-    nn.Sigmoid: torch.sigmoid_,
-}
-
-#: The same where all members are multiplied at once.
+#: Rows at a time where all members are multiplied at once: they share the cache.
 STACKED_CHUNK = 512
 
 
-def chunk_size(net: Any) -> int:
-    """Rows to be handed to :func:`member_outputs` at a time."""
+def chunk_size(net: Net) -> int:
+    """Return how many rows to hand to :func:`member_outputs` at a time."""
     return STACKED_CHUNK if _is_stackable(net) else CHUNK
 
 
 def member_outputs(
-    net: Any, snapshots: Snapshots, members: Any, batches: Iterable[Any]
+    net: Net,
+    snapshots: Snapshots,
+    members: Sequence[int] | np.ndarray[Any, Any],
+    batches: Iterable[Batch],
 ) -> Iterator[torch.Tensor]:
-    """Outputs of every member for one batch after the other.
+    """Yield the outputs of every member for one batch after the other.
 
     Parameters
     ----------
@@ -54,22 +69,23 @@ def member_outputs(
     with torch.inference_mode():
         if _is_stackable(net):
             stacks = snapshots.stacks(members)
-            forward: Any = uncompiled(net.module_).forward_members
+            module = uncompiled(net.module_)
+            assert computes_members(module)
             for X in batches:
-                yield forward(stacks, X)
+                yield module.forward_members(stacks, X)
             return
         calls = list(_members(net, snapshots.views(members)))
         for X in batches:
-            yield stacked([call(X) for call in calls])
+            yield stack_tensors([call(X) for call in calls])
 
 
-def _is_stackable(net: Any) -> bool:
-    """Whether the module multiplies all members at once, and nothing of the net's is in between."""
-    return net.infers_plainly() and hasattr(uncompiled(net.module_), "forward_members")
+def _is_stackable(net: Net) -> bool:
+    """Tell whether the module multiplies all members at once, and the net adds nothing to it."""
+    return net.infers_plainly() and computes_members(uncompiled(net.module_))
 
 
-def _members(net: Any, states: list[State]) -> Iterator[Callable[[Any], torch.Tensor]]:
-    """For each state a function of a batch: the net's inference with that state, in eval mode.
+def _members(net: Net, states: list[State]) -> Iterator[Callable[[Batch], torch.Tensor]]:
+    """Yield for each state a function of a batch: the net's inference with it, in eval mode.
 
     The module is copied for each call, sharing the tensors: two threads may predict at once, and
     a module that keeps something of its last batch keeps it to itself. One copy serves all
@@ -79,59 +95,29 @@ def _members(net: Any, states: list[State]) -> Iterator[Callable[[Any], torch.Te
     if any(_has_loose_tensors(part) for part in module.modules()):
         for state in states:
             memo = {id(tensor): state[name] for name, tensor in named_tensors(module)}
-            yield net.standing_in(_for_inference(copy.deepcopy(module, memo))).scores
+            yield net.with_module(_for_inference(copy.deepcopy(module, memo))).scores
         return
     memo = {id(tensor): tensor for _, tensor in named_tensors(module)}
-    member = net.standing_in(_for_inference(copy.deepcopy(module, memo)))
+    member = net.with_module(_for_inference(copy.deepcopy(module, memo)))
     where = list(places(member.module_))
     for state in states:
         yield functools.partial(_scores_with, member, where, state)
 
 
 def _for_inference(module: nn.Module) -> nn.Module:
-    """A module of our own in eval mode, whose plain sequences cost no more than they must."""
-    for part in module.modules():
-        if type(part).forward is nn.Sequential.forward and "forward" not in vars(part):
-            part.forward = functools.partial(_in_turn, list(_calls(part)))
+    """Prepare a copy of our own: eval mode, and sequences without detours."""
+    shorten_sequences(module)
     return module.eval()
 
 
-def _calls(layers: Any) -> Iterator[Callable[[Any], Any]]:
-    """What ``nn.Sequential`` calls one after the other, the plainest of them without detours.
-
-    An activation overwrites what a linear layer hands it: nobody else reads that, and a second
-    array costs a tenth of a prediction.
-    """
-    is_fresh = False
-    for layer in layers:
-        is_plain = not layer._forward_hooks and not layer._forward_pre_hooks
-        if is_plain and is_fresh and type(layer) in _IN_PLACE:
-            yield _IN_PLACE[type(layer)]
-        elif is_plain and type(layer) is nn.Linear:
-            yield functools.partial(_linear, layer._parameters)
-        else:
-            yield layer
-        is_fresh = is_plain and type(layer) is nn.Linear
-
-
-def _linear(parameters: Any, X: torch.Tensor) -> torch.Tensor:
-    return nn.functional.linear(X, parameters["weight"], parameters["bias"])
-
-
-def _in_turn(calls: list[Callable[[Any], Any]], X: Any) -> Any:
-    for call in calls:
-        X = call(X)
-    return X
-
-
-def _scores_with(member: Any, places: list[Any], state: State, X: Any) -> torch.Tensor:
-    for holder, key, name in places:
+def _scores_with(member: Net, where: list[Place], state: State, X: Batch) -> torch.Tensor:
+    for holder, key, name in where:
         holder[key] = state[name]
     return member.scores(X)
 
 
 def _has_loose_tensors(part: nn.Module) -> bool:
-    """Whether a part refers to tensors beside its parameters and buffers."""
+    """Tell whether a part refers to tensors beside its parameters and buffers."""
     return any(
         isinstance(value, torch.Tensor)
         or (isinstance(value, list | tuple) and any(isinstance(v, torch.Tensor) for v in value))

@@ -1,6 +1,5 @@
 """The loss of weighted rows."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,7 +35,7 @@ class WeightedLoss(nn.Module):
         self._is_due = False
 
     def take_weight(self, weight: torch.Tensor | None) -> None:
-        """Weights of the next batch, or None after the last.
+        """Take the weights of the next batch, or None after the last.
 
         Raises
         ------
@@ -55,22 +54,30 @@ class WeightedLoss(nn.Module):
         self.weight, self._is_due = None, False
 
     def forward(self, y_pred: Any, y_true: torch.Tensor) -> torch.Tensor:
+        """Return the loss, of the rows' weights in training."""
         if not self.training or self.weight is None:
-            self.criterion.__dict__["reduction"] = self.reduction
             return self.criterion(y_pred, y_true)
         self._is_due = False
-        self.criterion.__dict__["reduction"] = "none"
-        loss = self.criterion(y_pred, y_true)
+        loss = self._loss_of_rows(y_pred, y_true)
         if loss.ndim == 0 or len(loss) != len(self.weight):
             raise ValueError(_needs_rows(self.criterion))
         loss = loss * self.weight.reshape(-1, *[1] * (loss.ndim - 1))
         return loss.sum() if self.reduction == "sum" else loss.mean()
 
+    def _loss_of_rows(self, y_pred: Any, y_true: torch.Tensor) -> torch.Tensor:
+        # By its __dict__: nn.Module's own setter takes longer than the loss of a small batch.
+        own = self.criterion.__dict__
+        own["reduction"] = "none"
+        try:
+            return self.criterion(y_pred, y_true)
+        finally:
+            own["reduction"] = self.reduction
 
-#: Torch's default of ``ignore_index``, which is no class of ours.
-_NONE_IGNORED = -100
 
-#: Criteria whose mean is over single rows, so that the rows of all chains can stand in one batch.
+#: Torch's default of ``ignore_index``: it ignores no class, since ours are counted from 0.
+NO_IGNORED_CLASS = -100
+
+#: Criteria that average over single rows, so that the rows of all chains can stand in one batch.
 _BY_ROW = (
     nn.CrossEntropyLoss,
     nn.MSELoss,
@@ -81,8 +88,10 @@ _BY_ROW = (
 )
 
 
-def summed(criterion: nn.Module, y_pred: torch.Tensor, y_true: torch.Tensor) -> torch.Tensor:
-    """Sum of the chains' own losses, never the loss of their mean.
+def sum_over_chains(
+    criterion: nn.Module, y_pred: torch.Tensor, y_true: torch.Tensor
+) -> torch.Tensor:
+    """Sum the chains' own losses; never take the loss of their mean.
 
     Chains that lower the loss of their mean agree to err in opposite directions (Jeffares et al.
     2023, "Joint Training of Deep Ensembles Fails Due to Learner Collusion").
@@ -95,7 +104,7 @@ def summed(criterion: nn.Module, y_pred: torch.Tensor, y_true: torch.Tensor) -> 
     is_plain = (
         type(criterion) in _BY_ROW
         and getattr(criterion, "weight", None) is None
-        and getattr(criterion, "ignore_index", _NONE_IGNORED) == _NONE_IGNORED
+        and getattr(criterion, "ignore_index", NO_IGNORED_CLASS) == NO_IGNORED_CLASS
     )
     if is_plain or isinstance(criterion, WeightedLoss):
         loss = criterion(y_pred.flatten(0, 1), y_true.flatten(0, 1))
@@ -104,46 +113,22 @@ def summed(criterion: nn.Module, y_pred: torch.Tensor, y_true: torch.Tensor) -> 
 
 
 def learns_nothing(criterion: nn.Module) -> bool:
-    """Whether chains can share a criterion: it has no parameters, and no buffers that change."""
+    """Tell whether chains can share a criterion: it has no parameters, no buffers that change."""
     if isinstance(criterion, WeightedLoss):
         criterion = criterion.criterion
     tensors = [*criterion.parameters(), *criterion.buffers()]
     return type(criterion) in _BY_ROW or not tensors
 
 
-LossAndGradient = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-
-
-def by_hand(criterion: nn.Module) -> LossAndGradient | None:
-    """:func:`summed` and its gradient without autograd, for the two losses that most fits have."""
-    if type(criterion) is nn.MSELoss and criterion.reduction == "mean":
-        return _squared_error
-    if (
-        type(criterion) is nn.CrossEntropyLoss
-        and criterion.reduction == "mean"
-        and criterion.weight is None
-        and criterion.label_smoothing == 0
-        and criterion.ignore_index == _NONE_IGNORED
-    ):
-        return _cross_entropy
-    return None
-
-
-def _squared_error(y_pred: torch.Tensor, y_true: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    error = y_pred - y_true
-    share = len(y_pred) / y_pred.numel()
-    return error.square().sum() * share, error.mul_(2 * share)
-
-
-def _cross_entropy(y_pred: torch.Tensor, y_true: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    # Across the classes and not along them: along so short an axis a softmax is slow.
-    log_p = torch.log_softmax(y_pred.flatten(0, 1).T.contiguous(), dim=0)
-    true = y_true.flatten()[None]
-    share = 1 / y_true.shape[1]
-    loss = log_p.gather(0, true).sum() * -share
-    gradient = log_p.exp_().mul_(share)
-    gradient.scatter_add_(0, true, gradient.new_full((), -share).expand_as(true))
-    return loss, gradient.T.contiguous().view_as(y_pred)
+def differentiate(
+    criterion: nn.Module, y_pred: torch.Tensor, y_true: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the summed loss of all chains and its gradient with respect to their outputs."""
+    leaf = y_pred.detach().requires_grad_()
+    loss = sum_over_chains(criterion, leaf, y_true)
+    loss.backward()
+    assert leaf.grad is not None
+    return loss.detach(), leaf.grad
 
 
 def _needs_rows(criterion: nn.Module) -> str:

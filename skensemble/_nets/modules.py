@@ -2,20 +2,51 @@
 
 import contextlib
 import inspect
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeGuard
 
 import torch
 from torch import nn
 
+#: What a module is called with: one tensor, or several by the names of its inputs.
+Batch = torch.Tensor | dict[str, torch.Tensor]
+
+#: Adds to the gradients of parameters what follows from the gradients of outputs.
+Pullback = Callable[[torch.Tensor], None]
+
+
+class MemberModule(Protocol):
+    """A module that computes many networks of its kind at once, such as the built-in one.
+
+    Any module with these two methods is taken for one. CONTRIBUTING says how to write them.
+    """
+
+    def forward_members(
+        self, stacks: dict[str, torch.Tensor], X: Any, *, training: bool = False
+    ) -> torch.Tensor:
+        """Return the outputs of all networks, (members, batch, n_outputs).
+
+        `stacks` has the parameters and buffers by name, the networks along the first axis.
+        """
+
+    def members_and_pullback(
+        self, stacks: dict[str, torch.Tensor], X: Any
+    ) -> tuple[torch.Tensor, Pullback]:
+        """Return the outputs in training, and what sets the gradients of `stacks` from theirs."""
+
+
+def computes_members(module: Any) -> TypeGuard[MemberModule]:
+    """Tell whether a module is a :class:`MemberModule`."""
+    return hasattr(module, "forward_members")
+
 
 def constructor_of(module: Any) -> Any:
-    """What makes a new module: the class or factory given, or an instance's class."""
+    """Return what makes a new module: the class or factory given, or the class of an instance."""
     return type(module) if isinstance(module, nn.Module) else module
 
 
-def takes(constructor: Any) -> set[str] | None:
-    """Names of the keyword arguments that a callable takes; None where it takes any."""
+def keyword_names(constructor: Any) -> set[str] | None:
+    """Return the names of a callable's keyword arguments; None where it takes any."""
     try:
         parameters = inspect.signature(constructor).parameters.values()
     except (TypeError, ValueError):  # a builtin or a C extension tells no signature
@@ -26,18 +57,18 @@ def takes(constructor: Any) -> set[str] | None:
 
 
 def data_arguments(module: Any, given: set[str], sizes: dict[str, Any]) -> dict[str, Any]:
-    """Those of the sizes that a module's constructor names and the user did not set.
+    """Select the sizes that a module's constructor names and the user did not set.
 
     An instance keeps the sizes it was made with, unless arguments are given to make it anew.
     """
     if isinstance(module, nn.Module) and not given:
         return {}
-    names = takes(constructor_of(module)) or set()
+    names = keyword_names(constructor_of(module)) or set()
     return {name: size for name, size in sizes.items() if name in names - given}
 
 
 def float_type(module: Any) -> torch.dtype:
-    """Type of the floats that a module takes: its parameters', or torch's default to come."""
+    """Return the type of a module's floats: that of its parameters, or torch's default."""
     if isinstance(module, nn.Module):
         lazy = nn.parameter.UninitializedParameter
         for parameter in module.parameters():
@@ -46,25 +77,25 @@ def float_type(module: Any) -> torch.dtype:
     return torch.get_default_dtype()
 
 
-def called(module: nn.Module, X: Any) -> Any:
-    """A module's output for a batch, whose parts are passed by name where it is a dict."""
+def call_module(module: nn.Module, X: Batch) -> Any:
+    """Return a module's output for a batch. The parts of a dict are passed by name."""
     return module(**X) if isinstance(X, dict) else module(X)
 
 
 def first_output(out: Any) -> Any:
-    """A module's scores; the first output where there are several, as in skorch."""
+    """Return a module's scores: as in skorch, the first output where there are several."""
     return out[0] if isinstance(out, tuple) else out
 
 
 def is_lazy(module: nn.Module) -> bool:
-    """Whether there are layers whose shape the first forward pass decides."""
+    """Tell whether there are layers whose shape the first forward pass decides."""
     lazy = (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)
     return any(isinstance(t, lazy) for t in [*module.parameters(), *module.buffers()])
 
 
 @contextlib.contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """The module in eval mode, each part back in its own mode after."""
+    """Put a module in eval mode, and each part back in its own mode afterwards."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:

@@ -1,15 +1,29 @@
-"""The parameter sets of all members, stacked, and tensors as arrays in pickles."""
+"""The parameter sets of all members, stacked."""
 
 import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
 from torch import nn
 
+from skensemble._compat import tensor_holders, uncompiled
+
+from .pickling import as_arrays
+
+#: Parameters and buffers of one network by name.
 State = dict[str, torch.Tensor]
+
+
+class Place(NamedTuple):
+    """Where a module keeps one of its tensors."""
+
+    holder: dict[str, Any]
+    key: str
+    #: The full name, as in a state dict.
+    name: str
 
 
 class Snapshots(Sequence[State]):
@@ -32,13 +46,19 @@ class Snapshots(Sequence[State]):
         states = list(states)
         kept = [*first, *sorted(set(range(len(states))) - set(first))]
         names = states[0] if states else {}
-        self._stacks = {name: stacked([states[i][name] for i in kept]) for name in names}
+        self._stacks = {name: stack_tensors([states[i][name] for i in kept]) for name in names}
         self._places = np.argsort(kept)
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> State: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[State]: ...
+
+    def __getitem__(self, index: int | slice) -> State | list[State]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
@@ -47,12 +67,12 @@ class Snapshots(Sequence[State]):
         return {name: stack[place].clone() for name, stack in self._stacks.items()}
 
     def views(self, indices: Iterable[int]) -> list[State]:
-        """State dicts of some snapshots, without copying."""
+        """Return the state dicts of some snapshots, without copying."""
         places = [int(self._places[i]) for i in indices]
         return [{name: s[place] for name, s in self._stacks.items()} for place in places]
 
-    def stacks(self, indices: Any) -> State:
-        """Tensors of some snapshots by name, each with the snapshots along its first axis."""
+    def stacks(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> State:
+        """Return the tensors of some snapshots, each with the snapshots along its first axis."""
         places = self._places[np.asarray(indices)]
         n = len(places)
         if (places == np.arange(n)).all():
@@ -63,7 +83,7 @@ class Snapshots(Sequence[State]):
         return {name: stack[index.to(stack.device)] for name, stack in self._stacks.items()}
 
     def to(self, device: torch.device) -> "Snapshots":
-        """The same snapshots on another device."""
+        """Return the snapshots on a device."""
         if all(stack.device == device for stack in self._stacks.values()):
             return self
         moved = copy.copy(self)
@@ -71,19 +91,19 @@ class Snapshots(Sequence[State]):
         return moved
 
     def __getstate__(self) -> dict[str, Any]:
-        """Arrays in place of tensors; they come back on the CPU."""
+        """Hold arrays in place of tensors; they come back on the CPU."""
         return {**vars(self), "_stacks": as_arrays(self._stacks)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        # An array in a pickle forgets how it lay, and with it some products' last bits.
-        self._stacks = {name: stacked(list(stack)) for name, stack in self._stacks.items()}
+        # Pickling loses the strides of arrays. Without them products differ in the last bits.
+        self._stacks = {name: stack_tensors(list(stack)) for name, stack in self._stacks.items()}
 
 
-def stacked(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """Tensors along a new first axis; matrices lie transposed in memory.
+def stack_tensors(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """Stack tensors along a new first axis; matrices lie transposed in memory.
 
-    That is how a product takes weights fastest, and a softmax the scores of many rows.
+    A product takes weights fastest that way, and a softmax the scores of many rows.
     """
     if tensors[0].ndim == 2:
         return torch.stack([tensor.mT for tensor in tensors]).mT
@@ -91,7 +111,7 @@ def stacked(tensors: list[torch.Tensor]) -> torch.Tensor:
 
 
 def state_of(module: nn.Module) -> State:
-    """A copy of all parameters and buffers, also of those that ``state_dict`` leaves out."""
+    """Copy all parameters and buffers, also those that ``state_dict`` leaves out."""
     return {name: value.detach().clone() for name, value in named_tensors(module)}
 
 
@@ -103,86 +123,25 @@ def load_state(module: nn.Module, state: State) -> None:
 
 
 def named_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters and buffers under each of their names."""
+    """Yield parameters and buffers under each of their names."""
     module = uncompiled(module)
     yield from module.named_parameters(remove_duplicate=False)
     yield from module.named_buffers(remove_duplicate=False)
 
 
-def places(module: nn.Module) -> Iterator[tuple[dict[str, Any], str, str]]:
-    """Where a module keeps its tensors: the dict, the key there, and the full name."""
+def places(module: nn.Module) -> Iterator[Place]:
+    """Yield where a module keeps its tensors."""
     for prefix, part in module.named_modules(remove_duplicate=False):
-        for holder in (part._parameters, part._buffers):
+        for holder in tensor_holders(part):
             for key, tensor in holder.items():
                 if tensor is not None:
-                    yield holder, key, f"{prefix}.{key}" if prefix else key
-
-
-def uncompiled(module: nn.Module) -> nn.Module:
-    """The module that ``torch.compile`` wraps, or the module itself."""
-    inner = module._modules.get("_orig_mod")  # nn.Module is slow to say what it has not
-    return module if inner is None else inner
+                    yield Place(holder, key, f"{prefix}.{key}" if prefix else key)
 
 
 def is_finite(tensors: Iterable[torch.Tensor]) -> bool:
-    """Whether no value is NaN or infinite."""
+    """Tell whether no value is NaN or infinite."""
     tensors = [t for t in tensors if t.is_floating_point()]
-    # A sum is finite only where all its terms are; it is far quicker than a look at each.
+    # A finite sum has finite terms, and summing is far quicker than looking at each.
     if math.isfinite(float(sum(t.sum() for t in tensors))):
         return True
     return all(bool(torch.isfinite(t).all()) for t in tensors)
-
-
-class _Boxed:
-    """Stands for a tensor in a state to be pickled; comes back as the tensor.
-
-    Torch pickles a tensor as its storage in torch's own format, and shared through file
-    handles between processes; an array is plain data everywhere.
-    """
-
-    def __init__(self, tensor: torch.Tensor):
-        self.tensor = tensor
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        tensor = self.tensor
-        is_parameter = isinstance(tensor, nn.Parameter)
-        value = tensor.detach().cpu()
-        if value.dtype == torch.bfloat16:  # numpy has none; exact in float32
-            value = value.float()
-        array = value.numpy().copy()
-        return _unbox, (array, str(tensor.dtype), is_parameter, tensor.requires_grad)
-
-
-def _unbox(
-    array: np.ndarray[Any, Any], dtype: str, is_parameter: bool, requires_grad: bool
-) -> torch.Tensor:
-    tensor = torch.from_numpy(np.array(array)).to(getattr(torch, dtype.removeprefix("torch.")))
-    if is_parameter:
-        return nn.Parameter(tensor, requires_grad=requires_grad)
-    return tensor.requires_grad_(requires_grad)
-
-
-def as_arrays(state: Any) -> Any:
-    """A copy of a state whose tensors pickle as arrays and unpickle as tensors.
-
-    Tensors inside modules, dicts, lists and tuples are found; sharing between them is kept.
-    """
-    memo: dict[int, Any] = {}
-    for tensor in _tensors(state):
-        memo[id(tensor)] = _Boxed(tensor)
-    return copy.deepcopy(state, memo)
-
-
-def _tensors(state: Any) -> Iterator[torch.Tensor]:
-    if isinstance(state, torch.Tensor):
-        yield state
-    elif isinstance(state, nn.Module):
-        for part in state.modules():
-            yield from (p for p in part.parameters(recurse=False))
-            yield from (b for b in part.buffers(recurse=False))
-    elif isinstance(state, dict):
-        for value in state.values():
-            yield from _tensors(value)
-    elif isinstance(state, list | tuple):
-        for value in state:
-            yield from _tensors(value)

@@ -2,18 +2,23 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
-from .._data.batches import Budget
-from .._nets.chains import Chains, batchable_attention, split
-from .._nets.generators import Generators
-from .._nets.losses import WeightedLoss
-from .._nets.snapshots import State, load_state
-from ..schedules import Plan
+from skensemble._data.batches import Budget
+from skensemble._data.rows import DatasetRows, RowsOfChains, TensorRows
+from skensemble._nets.chains import Chains, batchable_attention, split_chains
+from skensemble._nets.generators import Generators
+from skensemble._nets.losses import WeightedLoss
+from skensemble._nets.modules import Batch
+from skensemble._nets.snapshots import State, load_state
+
+from .hooks import CyclicRate, Diverged, Enough, SnapshotRecorder
 from .interrupts import Interrupts
-from .net import CyclicRate, Diverged, Enough, SnapshotNet, SnapshotRecorder
+from .making import Ready
+from .net import SnapshotNet
+from .planning import RunPlan
 from .progress import Progress
+from .session import Session
 
 
 class Lane:
@@ -25,66 +30,72 @@ class Lane:
     rows : TensorRows or DatasetRows
     generators : list of Generators
         Of each chain.
-    plan : Plan
-        The rate at every step, and where the cycles end.
+    plan : RunPlan
     interrupts : Interrupts
-    example : Tensor
+    probe_rows : Tensor or dict of Tensor
         A few rows, on the device.
     cold : bool
         See :class:`SnapshotRecorder`.
     progress : Progress or None
         Prints what happens.
-    valid : object or None
-        Rows for callbacks that look at unseen ones after each epoch.
+    valid : TensorRows, RowsOfChains or None
+        Rows for callbacks that monitor unseen ones.
     """
 
     def __init__(
         self,
         net: SnapshotNet,
-        rows: Any,
+        rows: TensorRows | DatasetRows,
         generators: list[Generators],
-        plan: Plan,
+        plan: RunPlan,
         interrupts: Interrupts,
-        example: Any,
+        probe_rows: Batch,
         *,
         cold: bool,
         progress: Progress | None,
-        valid: Any,
+        valid: TensorRows | RowsOfChains | None,
     ):
-        self.net, self.rows, self.generators, self.valid = net, rows, generators, valid
+        self.net, self.rows, self.generators = net, rows, generators
         self.interrupts, self.progress = interrupts, progress
-        self.budget = Budget(len(plan.fractions))
-        self.rate = CyclicRate(plan.fractions.tolist(), interrupts)
-        self.recorder = SnapshotRecorder(plan.ends.tolist(), example, cold=cold, progress=progress)
+        fractions, ends = plan.plan.fractions.tolist(), plan.plan.ends.tolist()
+        self.recorder = SnapshotRecorder(ends, probe_rows, cold=cold, progress=progress)
+        self.session = Session(
+            CyclicRate(fractions, interrupts),
+            self.recorder,
+            Budget(len(fractions)),
+            generators,
+            probe_rows,
+            valid,
+        )
         self.is_stopped = self.has_diverged = False
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
-        """Our callbacks around the user's: the rate is set first, the snapshot taken last."""
+        """Put our callbacks around the user's: the rate is set first, the snapshot taken last."""
         net, users = self.net, self.net.callbacks_
         progress = [] if self.progress is None else [("progress", self.progress)]
         ours = [*progress, ("snapshots", self.recorder)]
-        net.callbacks_ = [("cyclic_rate", self.rate), *users, *ours]
-        net.run_ = self
+        net.callbacks_ = [("cyclic_rate", self.session.rate), *users, *ours]
+        net.session_ = self.session
         try:
             yield
         finally:
             net.callbacks_ = users
-            net.run_ = None
+            net.session_ = None
             if isinstance(net.criterion_, WeightedLoss):
                 net.criterion_.let_go()
             if self.progress is not None:
                 self.progress.close()
 
     def begin(self, redraw: bool) -> None:
-        """Tell the callbacks, perhaps after a cold restart."""
+        """Tell the callbacks that training begins, after a cold restart where that is due."""
         with self.generators[0].within():
             if redraw:
                 self.net.redraw()
             self.net.notify("on_train_begin", X=self.rows, y=None)
 
     def train(self, n_epochs: int, until: int | None = None) -> None:
-        """Train for so many epochs, or one by one until so many cycles have ended."""
+        """Train for `n_epochs`, or epoch by epoch until so many cycles have ended."""
         net, recorder = self.net, self.recorder
         attention = (
             batchable_attention if isinstance(net.module_, Chains) else contextlib.nullcontext
@@ -93,23 +104,28 @@ class Lane:
             try:
                 if until is None:
                     net.fit_loop(self.rows, epochs=n_epochs)
-                while until is not None and len(recorder.states) < until and self.budget.left:
+                while (
+                    until is not None and len(recorder.states) < until and self.session.budget.left
+                ):
                     net.fit_loop(self.rows, epochs=1)
                 if isinstance(net.criterion_, WeightedLoss):
                     net.criterion_.take_weight(None)
             except KeyboardInterrupt:
-                if self.interrupts.marked:  # from the keyboard: a cycle within is lost
+                if self.interrupts.marked:  # Ctrl-C: the unfinished cycle is lost
                     raise
-                self.is_stopped = True  # a callback's: its weights count
+                self.is_stopped = True  # raised by a callback: the weights of now count
             except Diverged:
                 if until is None:
                     raise
-                self.has_diverged = True  # the others finish the cycles that it has
+                self.has_diverged = True  # the other chains finish the cycles that this one has
             if until is None or (self.is_stopped and len(recorder.states) < until):
                 recorder.finish(net)
 
+    def _has_steps_before(self, cycle: int) -> bool:
+        return len(self.recorder.states) < cycle and self.session.budget.left > 0
+
     def end(self) -> None:
-        """Tell the callbacks; what one of them loads into the net does not stay there."""
+        """Tell the callbacks that training ended; what one of them loads does not stay."""
         history = self.net.history_
         try:
             with self.generators[0].within():
@@ -118,11 +134,47 @@ class Lane:
             self.net.history_ = history
 
     def states(self, cycle: int) -> list[State] | None:
-        """What the chains were at the end of a cycle; None where that was not finite."""
+        """Return the chains at the end of a cycle; None where they were not finite."""
         state = self.recorder.states[cycle]
         if state is None or not isinstance(self.net.module_, Chains):
             return None if state is None else [state]
-        return split(state, self.net.module_.n_chains)
+        return split_chains(state, self.net.module_.n_chains)
+
+
+def make_lanes(
+    ready: Ready,
+    valid: Sequence[TensorRows | None],
+    plan: RunPlan,
+    generators: list[Generators],
+    interrupts: Interrupts,
+    *,
+    cold: bool,
+    progress: Progress | None,
+) -> list[Lane]:
+    """Make one lane for all chains that train as one, else one for each.
+
+    `valid` has for each chain the rows for callbacks that monitor unseen ones.
+    """
+    together = len(ready.nets) == 1
+    lanes = []
+    for k, (net, part) in enumerate(zip(ready.nets, ready.parts(), strict=True)):
+        monitored: TensorRows | RowsOfChains | None = valid[k]
+        if monitored is not None and together and len(generators) > 1:
+            monitored = RowsOfChains(part for part in valid if part is not None)
+        lanes.append(
+            Lane(
+                net,
+                part,
+                generators if together else [generators[k]],
+                plan,
+                interrupts,
+                ready.probe_rows,
+                cold=cold,
+                progress=progress if k == 0 else None,
+                valid=monitored,
+            )
+        )
+    return lanes
 
 
 class Run:
@@ -130,13 +182,12 @@ class Run:
 
     Parameters
     ----------
-    plan : Plan
-    steps_per_epoch : int
+    plan : RunPlan
     lanes : list of Lane
         One, or several chains that train one after another, cycle by cycle.
     interrupts : Interrupts
     on_cycle : callable, default=None
-        Is given the states of all chains after each cycle, and says whether to end the run.
+        Is given the states of all chains after each cycle; returns whether to end the run.
 
     Attributes
     ----------
@@ -148,14 +199,13 @@ class Run:
 
     def __init__(
         self,
-        plan: Plan,
-        steps_per_epoch: int,
+        plan: RunPlan,
         lanes: list[Lane],
         interrupts: Interrupts,
         on_cycle: Callable[[list[State]], bool] | None = None,
     ):
-        self.n_epochs = math.ceil(len(plan.fractions) / steps_per_epoch)
-        self.planned, self.lanes, self.interrupts = len(plan.ends), lanes, interrupts
+        self.n_epochs = math.ceil(plan.n_steps / plan.steps_per_epoch)
+        self.planned, self.lanes, self.interrupts = plan.n_cycles, lanes, interrupts
         self.on_cycle = on_cycle
         self.states: list[list[State]] = []
         self.diverged = 0
@@ -203,7 +253,7 @@ class Run:
         return self.states
 
     def messages(self) -> list[str]:
-        """What the user is to be warned of, once what was trained is safe."""
+        """Return what to warn the user of, once what was trained is safe."""
         said = []
         if self.interrupts.marked:
             said.append(
@@ -218,7 +268,7 @@ class Run:
         return said
 
     def _loop(self) -> None:
-        """All epochs, up to the end or to where a callback, divergence or a score ends them."""
+        """Go through the epochs until a callback, divergence or a score ends them."""
         try:
             if len(self.lanes) == 1:
                 self.lanes[0].train(self.n_epochs)
@@ -232,7 +282,7 @@ class Run:
             raise ValueError(_DIVERGED if self.diverged else _STOPPED_AT_ONCE)
 
     def _in_turn(self) -> None:
-        """Chain after chain, cycle by cycle, up to the cycle in which one was stopped."""
+        """Train chain after chain, cycle by cycle, up to the cycle in which one was stopped."""
         for cycle in range(self.planned):
             for lane in self.lanes:
                 if not lane.has_diverged:
@@ -245,7 +295,7 @@ class Run:
                 return
 
     def _cycle_done(self) -> bool:
-        """Keep the chains' states, unless one of them is not finite, and say if that is enough."""
+        """Keep the chains' states if all are finite, and return whether to end the run."""
         parts = [lane.states(self._seen) for lane in self.lanes]
         self._seen += 1
         states = [state for part in parts if part is not None for state in part]
@@ -257,9 +307,9 @@ class Run:
         return is_enough
 
     def _load(self) -> None:
-        """The last snapshot that counts, into each net."""
+        """Load the last snapshot that counts into each net."""
         for k, lane in enumerate(self.lanes):
-            if len(self.lanes) > 1:  # one may be ahead of the others
+            if len(self.lanes) > 1:  # one chain may be ahead of the others
                 state = self.states[-1][k]
             else:
                 kept = [state for state in lane.recorder.states if state is not None]

@@ -1,4 +1,4 @@
-"""The user's callbacks: which can work here, and what they look at."""
+"""Callbacks of the user: which can work here, and what they look at."""
 
 import copy
 from typing import Any
@@ -7,12 +7,16 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler, PassthroughScoring, PrintLog
 from skorch.callbacks.scoring import ScoringBase
 
+from skensemble._compat import named_callbacks
+
+#: Methods of a callback that skorch calls for each batch.
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
-def copied(callbacks: Any) -> list[Any]:
-    """Shallow copies of a user's callbacks: the parameter stays as given, and what its attributes
-    hold she can still see.
+def copy_callbacks(callbacks: Any) -> list[Any]:
+    """Copy a user's callbacks, but not what their attributes hold.
+
+    The parameter stays as given, and the user can still see what a callback writes to.
 
     Raises
     ------
@@ -24,7 +28,7 @@ def copied(callbacks: Any) -> list[Any]:
         if not hasattr(callback, "on_train_begin") or not hasattr(callback, "initialize"):
             raise ValueError(f"Got callbacks with {callback!r}, but expected callbacks of skorch.")
     copies = {id(cb): cb if isinstance(cb, type) else copy.copy(cb) for cb in given}
-    for callback in copies.values():  # LoadInitState and its like know another by an attribute
+    for callback in copies.values():  # LoadInitState and others refer to another callback
         for name, value in vars(callback).items() if not isinstance(callback, type) else ():
             if id(value) in copies:
                 setattr(callback, name, copies[id(value)])
@@ -57,8 +61,8 @@ def check_callback(callback: Any, leaves_out: bool) -> None:
 
 
 def check_callback_keywords(net: NeuralNet) -> None:
-    """Refuse ``callbacks__name`` where no callback has the name: skorch would pass it over."""
-    names = {name for name, _ in net._uniquely_named_callbacks()}
+    """Refuse ``callbacks__name`` where no callback has the name; skorch would ignore it."""
+    names = {name for name, _ in named_callbacks(net)}
     for keyword in net.get_params_for("callbacks"):
         if keyword.split("__")[0] not in names:
             raise ValueError(
@@ -68,7 +72,7 @@ def check_callback_keywords(net: NeuralNet) -> None:
 
 
 def looks_at_unseen(callback: Any) -> bool:
-    """Whether a callback needs values of rows that are left out, after each epoch."""
+    """Tell whether a callback needs values of unseen rows after each epoch."""
     if isinstance(callback, ScoringBase | PassthroughScoring):
         return not callback.on_train
     monitor = getattr(callback, "monitor", None)
@@ -76,7 +80,7 @@ def looks_at_unseen(callback: Any) -> bool:
 
 
 def listens(callback: Any) -> bool:
-    """Whether a callback looks at single batches or gradients."""
+    """Tell whether a callback looks at single batches or gradients."""
     return any(
         hook in vars(callback) or getattr(type(callback), hook, None) is not getattr(Callback, hook)
         for hook in BATCH_HOOKS
@@ -84,5 +88,6 @@ def listens(callback: Any) -> bool:
 
 
 def is_print_log(item: Any) -> bool:
+    """Tell whether a callback is the table that skorch prints."""
     callback = item[1] if isinstance(item, tuple | list) else item
     return isinstance(callback, PrintLog) or callback is PrintLog

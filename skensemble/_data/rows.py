@@ -1,0 +1,207 @@
+"""Rows by number: tensors, dicts of tensors, rows converted when asked for, datasets."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from skorch.dataset import Dataset as SkorchDataset
+from torch.utils.data import Dataset, Subset
+
+from skensemble._nets.modules import Batch
+
+#: Turns an array into what the module takes.
+Convert = Callable[[NDArray[Any]], torch.Tensor]
+
+
+class Features(Protocol):
+    """Rows of X on their device, handed out by number: a tensor is the plainest."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are handed out."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> Batch: ...
+
+    def to(self, device: Any) -> Any:
+        """Return the rows, to be handed out on a device."""
+
+
+def to_tensor(array: NDArray[Any], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """An array as a tensor: floats and booleans of the dtype given, integers as int64.
+
+    No copy is made where the array is already so; a read-only one (a memory map) is copied,
+    since torch would let it be written through the tensor.
+    """
+    target = torch.int64 if array.dtype.kind in "iu" else dtype
+    array = np.ascontiguousarray(array, dtype=numpy_type(target))
+    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(target)
+
+
+def numpy_type(dtype: torch.dtype) -> Any:
+    """The numpy type that a torch type is made from: its own, or float32 where it has none."""
+    own = {torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
+    return own.get(dtype, np.float32)
+
+
+class ChainRows(NamedTuple):
+    """The rows that a chain trains on in one epoch."""
+
+    #: How many of its rows it takes, drawn afresh for each epoch: as many as the shortest chain.
+    n_samples: int
+    #: The rows it may see; None: the first `n_samples`.
+    rows: torch.Tensor | None = None
+
+
+class TensorRows(SkorchDataset):
+    """Rows of features and targets in memory, with a weight each where they differ.
+
+    A skorch dataset, so that skorch's callbacks can score it.
+
+    Attributes
+    ----------
+    X : Tensor of shape (n_samples, ...), or what gives one (or a dict of them) by row numbers
+    y : Tensor of shape (n_samples,) or (n_samples, n_outputs)
+    weight : Tensor of shape (n_samples,) or None
+    chains : list of ChainRows
+        Which rows to train on: one for each chain.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        y: torch.Tensor,
+        weight: torch.Tensor | None = None,
+        chains: "list[ChainRows] | None" = None,
+    ):
+        super().__init__(X, y)
+        self.weight = weight
+        self.chains = chains or [ChainRows(len(y))]
+
+    def with_chains(self, chains: "list[ChainRows]") -> "TensorRows":
+        """The same rows for other chains."""
+        return TensorRows(self.X, self.y, self.weight, chains)
+
+    def part(self, index: torch.Tensor) -> "TensorRows":
+        """Some of the rows."""
+        index = index.to(self.y.device)
+        rows = self.X.part(index) if hasattr(self.X, "part") else self.X[index]
+        return TensorRows(rows, self.y[index])
+
+    def __getitem__(self, index: Any) -> tuple[Any, ...]:
+        return self.X[index], self.y[index]
+
+
+class WeightedRows(Dataset[Any]):
+    """The same rows as ``(X, y, weight)``, for a DataLoader."""
+
+    def __init__(self, rows: TensorRows):
+        self.rows, self.chains = rows, rows.chains
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> tuple[torch.Tensor, ...]:
+        assert self.rows.weight is not None
+        return (*self.rows[index], self.rows.weight[index])
+
+
+class DatasetRows(Dataset[Any]):
+    """Items of a dataset with their encoded targets and weights, for a DataLoader.
+
+    Parameters
+    ----------
+    X : object with ``features(index)`` and a length
+    y : Tensor of shape (n_samples, ...), default=None
+        Encoded targets; None: features alone.
+    weight : Tensor of shape (n_samples,), default=None
+        Handed out as a third part of each item, where it is given.
+    chains : list of ChainRows, default=None
+        Which rows to train on; None: all.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        y: torch.Tensor | None = None,
+        weight: torch.Tensor | None = None,
+        chains: "list[ChainRows] | None" = None,
+    ):
+        self.X, self.y, self.weight = X, y, weight
+        self.chains = chains or [ChainRows(len(X))]
+
+    def with_chains(self, chains: "list[ChainRows]") -> "DatasetRows":
+        """The same rows for other chains."""
+        return DatasetRows(self.X, self.y, self.weight, chains)
+
+    def part(self, index: torch.Tensor) -> Any:
+        """Some of the rows."""
+        return Subset(DatasetRows(self.X, self.y), index.tolist())
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, index: Any) -> Any:
+        features = self.X.features(int(index))
+        if self.y is None:
+            return features
+        item = (features, self.y[index])
+        return item if self.weight is None else (*item, self.weight[index])
+
+
+class RowsOfChains(list[TensorRows]):
+    """Unseen rows of chains that train as one: for each chain those that it leaves out."""
+
+
+class ConvertedRows:
+    """Rows of an array or of a CSR matrix that are converted when they are asked for."""
+
+    def __init__(self, X: Any, convert: Convert, device: Any = "cpu"):
+        self.X, self.convert, self.device = X, convert, torch.device(device)
+
+    def __len__(self) -> int:
+        return self.X.shape[0]
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        if isinstance(index, torch.Tensor):
+            index = index.cpu().numpy()
+        rows = self.X[index]
+        return self.convert(rows.toarray() if issparse(rows) else rows).to(self.device)
+
+    def part(self, index: torch.Tensor) -> "ConvertedRows":
+        """Some of the rows."""
+        return ConvertedRows(self.X[index.cpu().numpy()], self.convert, self.device)
+
+    def to(self, device: Any) -> "ConvertedRows":
+        """The same rows, to be handed out on a device."""
+        return ConvertedRows(self.X, self.convert, device)
+
+
+class DictRows:
+    """Tensors by name, indexed and moved together."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor]):
+        self.tensors = tensors
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return next(iter(self.tensors.values())).device
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+    def __getitem__(self, index: Any) -> dict[str, torch.Tensor]:
+        return {name: tensor[index] for name, tensor in self.tensors.items()}
+
+    def part(self, index: torch.Tensor) -> "DictRows":
+        """Some of the rows."""
+        return DictRows(self[index])
+
+    def to(self, device: Any) -> "DictRows":
+        """The same rows on a device."""
+        return DictRows({name: tensor.to(device) for name, tensor in self.tensors.items()})

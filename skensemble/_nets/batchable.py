@@ -1,0 +1,108 @@
+"""Which modules and optimizers serve all chains at once."""
+
+import copy
+import warnings
+
+import torch
+from torch import nn
+
+from skensemble._compat import Dropout, is_compiled
+
+from .chains import Chains, batchable_attention
+from .generators import forked
+from .modules import Batch, call_module, computes_members
+from .snapshots import named_tensors
+
+#: Optimizers that treat each number of a parameter by itself: a step on stacked parameters is a
+#: step on each of them.
+BY_ELEMENTS = (
+    torch.optim.SGD,
+    torch.optim.ASGD,
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.Adamax,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.Adagrad,
+    torch.optim.Adadelta,
+    torch.optim.RMSprop,
+    torch.optim.Rprop,
+)
+
+
+def can_train_as_one(modules: list[nn.Module], X: Batch) -> bool:
+    """Tell whether :class:`Chains` of such modules train as each of them does by itself.
+
+    A few rows are tried on copies. ``torch.func`` cannot take some modules, takes others in a
+    loop with a warning, and computes something else for a few; all of these train chain by chain.
+
+    Parameters
+    ----------
+    modules : list of nn.Module
+    X : Tensor or dict of Tensor
+        A batch, on the modules' device.
+    """
+    if computes_members(modules[0]):
+        return True
+    if any(map(is_compiled, modules)):
+        return False
+    # vmap heeds a padding row in the first chain alone.
+    if any(getattr(part, "padding_idx", None) is not None for part in modules[0].modules()):
+        return False
+    modules = copy.deepcopy(modules[:2])
+    for module in modules:
+        for part in module.modules():
+            if isinstance(part, Dropout):
+                part.p = 0.0  # random masks would leave nothing to compare
+    alone, together = copy.deepcopy(modules), copy.deepcopy(modules)
+    try:
+        with warnings.catch_warnings(), forked(_device_of(modules[0])), batchable_attention():
+            warnings.simplefilter("error")
+            chains = Chains(together)
+            for training in (False, True):
+                for module in (*alone, chains):
+                    module.train(training)
+                if training and _is_random(alone[0], X):
+                    chains.each(chains.shared(X)).sum().backward()  # only that it works
+                elif not _are_alike(alone, chains, X):
+                    return False
+            chains.single()
+    except Exception:  # whatever vmap refuses, the chains can train one by one
+        return False
+    return True
+
+
+def _is_random(module: nn.Module, X: Batch) -> bool:
+    """Tell whether a module's output differs from call to call, as with dropout."""
+    module = copy.deepcopy(module)
+    other = copy.deepcopy(module)
+    with torch.no_grad():
+        return not torch.equal(call_module(module, X), call_module(other, X))
+
+
+def _are_alike(modules: list[nn.Module], chains: Chains, X: Batch) -> bool:
+    """Tell whether outputs, gradients and buffers are those of each module alone."""
+    outputs = [call_module(module, X) for module in modules]
+    got = chains.each(chains.shared(X))
+    pairs = [(got, torch.stack(outputs))]
+    for loss in (got.square().sum(), torch.stack(outputs).square().sum()):
+        loss.backward()
+    for name, stack in named_tensors(chains):
+        own = [dict(named_tensors(module))[name] for module in modules]
+        if isinstance(stack, nn.Parameter):
+            if (stack.grad is None) != (own[0].grad is None):
+                return False
+            gradients = [part.grad for part in own if part.grad is not None]
+            if stack.grad is not None:
+                pairs.append((stack.grad, torch.stack(gradients)))
+        else:
+            pairs.append((stack, torch.stack(own)))
+    return all(
+        torch.allclose(one, other, rtol=1e-3, atol=1e-5 * (1 + float(other.abs().max())))
+        for one, other in ((got.detach(), expected.detach()) for got, expected in pairs)
+        if one.is_floating_point()
+    )
+
+
+def _device_of(module: nn.Module) -> torch.device | None:
+    return next((tensor.device for _, tensor in named_tensors(module)), None)

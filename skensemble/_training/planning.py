@@ -1,0 +1,111 @@
+"""How many steps a run has, in which cycles, at which rates."""
+
+from typing import Any, NamedTuple
+
+from skensemble._data.folds import clip
+from skensemble.schedules import Plan, shape_options
+
+from .making import Ready
+from .progress import Progress
+
+#: Rows on which a module is tried out before training, and each snapshot when it is taken.
+N_PROBE_ROWS = 8
+
+
+class Timetable(NamedTuple):
+    """What the estimator's parameters say of a run."""
+
+    n_cycles: int
+    cycle_mult: float
+    schedule: Any
+    max_epochs: int
+    #: Highest rate.
+    lr: float
+    #: Arguments by the prefix ``schedule__``.
+    options: dict[str, Any]
+    #: Whether the run is one cycle alone, of ``max_epochs / n_cycles`` epochs.
+    is_one_cycle: bool = False
+
+
+class RunPlan(NamedTuple):
+    """Steps and cycles of one run."""
+
+    plan: Plan
+    steps_per_epoch: int
+    burn_in: int
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the run, burn-in included."""
+        return len(self.plan.fractions)
+
+    @property
+    def n_cycles(self) -> int:
+        """Cycles of the run."""
+        return len(self.plan.ends)
+
+    def progress(self, first_cycle: int) -> Progress:
+        """Return what prints the run, after `first_cycle` cycles of earlier calls."""
+        return Progress(self.n_cycles, self.steps_per_epoch, self.n_steps, first_cycle)
+
+
+class Done(NamedTuple):
+    """What earlier calls have trained."""
+
+    n_cycles: int = 0
+    n_steps: int = 0
+
+
+def plan_run(timetable: Timetable, steps_per_epoch: int, done: Done | None) -> RunPlan:
+    """Plan a run, the first or a further one.
+
+    Parameters
+    ----------
+    timetable : Timetable
+    steps_per_epoch : int
+    done : Done or None
+        None: the run is the first, and may begin with a burn-in.
+    """
+    n_steps = timetable.max_epochs * steps_per_epoch
+    n_cycles, burn_in = timetable.n_cycles, 0
+    if timetable.is_one_cycle:
+        n_steps, n_cycles = max(1, round(n_steps / n_cycles)), 1
+    elif done is None:
+        burn_in = _burn_in_steps(timetable, steps_per_epoch, n_steps)
+    n_cycles = clip("n_cycles", n_cycles, n_steps - burn_in, "steps")
+    done = done or Done()
+    options = timetable.options
+    plan = Plan.of(
+        n_steps,
+        n_cycles,
+        schedule=timetable.schedule,
+        cycle_mult=timetable.cycle_mult,
+        floor=options.get("min_lr", 0.0) / timetable.lr,
+        burn_in_steps=burn_in,
+        first_step=done.n_steps,
+        first_cycle=done.n_cycles,
+        **{name: value for name, value in options.items() if name in shape_options()},
+    )
+    return RunPlan(plan, steps_per_epoch, burn_in)
+
+
+def _burn_in_steps(timetable: Timetable, steps_per_epoch: int, n_steps: int) -> int:
+    epochs = timetable.options.get("burn_in_epochs", 0)
+    burn_in = round(epochs * steps_per_epoch)
+    if burn_in >= n_steps:
+        raise ValueError(
+            f"Got schedule__burn_in_epochs={epochs!r}, which are {burn_in} steps, but expected "
+            f"fewer than the {n_steps} of the budget."
+        )
+    return burn_in
+
+
+def count_steps(ready: Ready) -> int:
+    """Return the steps of an epoch: those of the shortest chain."""
+    pairs = zip(ready.nets, ready.parts(), strict=True)
+    steps = min(len(net.get_iterator(part, training=True)) for net, part in pairs)
+    if steps == 0:
+        raise ValueError(
+            f"Got an iterator with no batch for {len(ready.rows)} rows, but expected one at least."
+        )
+    return steps

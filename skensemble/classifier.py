@@ -1,0 +1,447 @@
+"""The classifier."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.utils.metaestimators import available_if
+
+from ._compat import StrOptions
+from ._data.targets import ClassTargets
+from ._training.net import ClassifierNet
+from .base import BaseSnapshotEnsemble
+from .fitted import Pool
+from .members import average, majority
+
+
+def _votes_softly(estimator: "SnapshotEnsembleClassifier") -> bool:
+    """Probabilities exist where they, not votes, are averaged."""
+    if estimator.voting != "hard":
+        return True
+    raise AttributeError("Got voting='hard', but probabilities need voting='soft'.")
+
+
+def _at_most_one(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A weighted mean of ones is above 1 by rounding, which scikit-learn's log_loss refuses."""
+    return np.minimum(probabilities, 1, out=probabilities)
+
+
+class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
+    """Networks trained over several cycles, whose snapshots predict together.
+
+    One run of stochastic gradient descent, the learning rate brought down to its lowest and set
+    up again `n_cycles` times; the weights at the end of each cycle are kept in memory, and the
+    mean of their probabilities predicts ([1]_).
+
+    The built-in network is trained in several chains: copies of it that take every step together,
+    each from an initialisation of its own ([4]_). Each chain leaves out a fold of the rows, and
+    the cycles are weighted by what they predict out of fold ([5]_). A `module` of yours is trained
+    in one chain on all rows, and its snapshots count alike, unless you say otherwise.
+
+    Parameters
+    ----------
+    module : nn.Module class, factory or instance, default=None
+        The network, which returns raw scores (logits), one a class. A constructor's parameters
+        named ``n_inputs`` and ``n_outputs`` get the number of columns and of classes. It sees X
+        unscaled: floats as float32, integers as int64. An instance is copied at each fit, its
+        parameters being the start of the first chain. None: the built-in network for tables
+        (:class:`~skensemble.networks.TableNetwork`), whose columns are centred and scaled.
+    n_cycles : int, default=8
+        Number of cycles, and so of snapshots of each chain, in one budget. More than there are
+        steps are clipped with a warning.
+    cycle_mult : float, default=1.5
+        Each cycle is this many times as long as the one before (T_mult in [2]_).
+    lr : float, default=0.008
+        Highest learning rate, at which every cycle starts or which it passes.
+    max_epochs : int or "auto", default="auto"
+        The budget: passes of each chain over its rows, the same whatever `n_cycles` is. Cycles
+        end on steps, so that it need not be a multiple of `n_cycles`. "auto": as many as make
+        4,000 steps of the automatic `batch_size` over all rows, at least 10 and at most 250 (at
+        most half the number of rows, but not below 100).
+    batch_size : int or "auto", default="auto"
+        Rows of a step, at most; all batches of an epoch are of one size, give or take a row.
+        "auto": the number of rows / 24, rounded to a power of two from 32 to 128.
+    schedule : {"cosine", "triangular", "triangular2", "exp_range"} or callable, \
+            default="cosine"
+        Shape of the learning rate within a cycle: half a cosine ([2]_, eq. 5), or the triangles
+        of [3]_, section 3. A callable gets an object with ``step``, ``cycle``, ``progress`` (in
+        [0, 1)) and ``length``, and returns a fraction of `lr`.
+    restart : {"warm", "cold"}, default="warm"
+        Whether a new cycle goes on from the weights there are, or draws new ones: an ordinary
+        deep ensemble within the same budget.
+    optimizer : torch.optim.Optimizer class or "auto", default="auto"
+        Where torch has a fused step for it, that is used. "auto": ``torch.optim.AdamW`` with
+        ``betas=(0.9, 0.99)`` and without weight decay, unless ``optimizer__*`` say otherwise.
+    criterion : nn.Module class or instance, default=None
+        The loss of the raw scores. None: ``torch.nn.CrossEntropyLoss``.
+    n_chains : int or "auto", default="auto"
+        Copies of the network, each with an initialisation, batches and a fold of its own. The
+        snapshots of one run are alike; those of several chains differ more ([4]_). More chains
+        than rows are clipped with a warning. "auto": 1 for a `module` of yours. For the built-in
+        network 8, and 4 from 200,000 rows on; below 128 rows one for each 16 rows, and 1 up to 32
+        rows. Where `validation` is a splitter, the number of its splits.
+    members : {"auto", "all", "stacked", "greedy"}, int or callable, default="auto"
+        Weight of each cycle, which its chains share. "all": the same for all. An int: the same for
+        the last so many ([1]_, section 3), 0 for the others. By unseen rows: "stacked" finds the
+        weights, at least 0 and of sum 1, that have the least log-loss ([5]_); "greedy" adds, round
+        after round, the cycle that lowers it most ([6]_, section 2.1). A callable gets
+        ``predictions`` of shape (n_cycles, n_unseen, n_classes), ``y`` (class indices) and
+        ``sample_weight``, and returns a weight for each cycle. Cycles of weight 0 cost nothing at
+        prediction. "auto": "stacked" where there are unseen rows, else "all".
+    validation : {"auto", "cross"}, float, splitter or None, default="auto"
+        Rows that a chain is not trained on. "cross": each chain leaves out a fold of its own; a
+        single chain leaves out one of five. A float: this fraction of the rows, the same for all
+        chains. A splitter of scikit-learn that leaves out each row exactly once, such as
+        GroupKFold: a split for each chain. None: no rows. "auto": "cross" with several chains,
+        else None. The cycles are weighted and scored by these rows (see Notes).
+    early_stopping : bool or "auto", default="auto"
+        Whether the run ends after `n_iter_no_change` cycles that brought no gain for the unseen
+        rows. Without unseen rows it does nothing. "auto": see Notes.
+    n_iter_no_change : int, default=2
+        Number of such cycles in a row. They are kept, and weighted as the others are.
+    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        Columns that are categories, of the built-in network. "from_dtype": those of a frame whose
+        type says so, and strings. A list of names or positions, or a mask: these alone, and any
+        other column that is no number is refused. None: no column. See Notes.
+    voting : {"soft", "hard"}, default="soft"
+        Whether the members' probabilities or their votes are averaged. A tie goes to the first
+        class. With "hard" there is no `predict_proba`, `predict_log_proba` and
+        `staged_predict_proba`; cycles are weighted and scored by probabilities all the same.
+    class_weight : dict or "balanced", default=None
+        Weight of each class in the loss and in the scores of unseen rows; "balanced": inversely
+        proportional to its rows. None: all are 1.
+    net : skorch.NeuralNet subclass, default=None
+        A class of your own to train with, such as one that overrides ``get_loss``. None: ours.
+    callbacks : list of skorch callbacks, default=None
+        Copies of them run beside ours; find them in ``net_.callbacks_``. None: no others.
+    device : str or torch.device, default="cpu"
+        Where to train and predict.
+    warm_start : bool, default=False
+        Whether `fit` adds another full budget to a fitted ensemble.
+    random_state : int, RandomState instance or None, default=None
+        An integer makes a fit the same to the bit.
+    verbose : int, default=0
+        1 prints a line for each cycle and a progress bar, 0 nothing at all.
+    **kwargs : dict
+        Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden``, by
+        default 128-64 below 10,000 rows and 128-128 from there on, ``dropout``, by default 0, and
+        ``column_dropout``, by default 0.1 below 200,000 rows and 0 from there on),
+        ``optimizer__*``, ``criterion__*``, ``iterator_train__*`` (of a DataLoader, which then
+        replaces our batches), ``callbacks__*``, ``net__*`` (the rest of skorch's ``NeuralNet``),
+        and ``schedule__min_lr``, ``schedule__gamma`` (decay a step of "exp_range") and
+        ``schedule__burn_in_epochs`` (epochs at `lr` before the first cycle).
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The class labels, sorted.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X has names that are all strings.
+    net_ : skorch.NeuralNet
+        The net that trained; ``net_.module_`` holds the last snapshot of the first chain.
+    snapshots_ : list of dict
+        Parameters and buffers of each chain at the end of each cycle, as copies; each loads into
+        a fresh module. The index is ``cycle * n_chains_ + chain``.
+    member_weights_ : ndarray of float64 of shape (n_snapshots,)
+        Weight of each snapshot in the average, in the same order.
+    history_ : skorch.history.History
+        A row for each epoch; of the first chain, where they train one after another.
+    n_iter_ : int
+        Epochs begun.
+    n_cycles_ : int
+        Cycles that ended in snapshots.
+    n_chains_ : int
+        Number of chains.
+    validation_score_ : float
+        Negative log-loss of the unseen rows under the weights of the cycles: higher is better.
+        There only where there are unseen rows.
+    cycle_scores_ : ndarray of float64 of shape (`n_cycles_`,)
+        The same after 1, 2, … cycles.
+    oof_decision_function_ : ndarray of float64 of shape (n_samples, n_classes)
+        Class probabilities of each row of the last fit, out of fold; NaN where all chains were
+        trained on it. There only with several chains that leave out rows.
+
+    See Also
+    --------
+    SnapshotEnsembleRegressor : The same for regression.
+    learning_rates : The rates of a run as an array, without training.
+    skensemble.model_selection.cycle_curve : The score after 1, 2, … cycles.
+
+    Notes
+    -----
+    A fold is a hash of a row's values and of the seed, or of its group where `fit` is given
+    groups. So identical rows share a fold, in this call and in later ones; rows of a dataset are
+    told apart by their number. With ``X_val`` given to `fit`, nothing else is left out.
+
+    A row's unseen prediction is the mean over the chains that left it out: with "cross", that of
+    one chain. The ensemble averages over all chains, and mostly scores better than
+    ``validation_score_`` says. The weights of the cycles are chosen by the rows that are scored;
+    they are few numbers, but with few rows the score is a little too good for that. Weights of
+    rows and classes count in both.
+
+    Cycles are compared by log-loss, whatever the `criterion` is.
+
+    With ``early_stopping="auto"`` a run ends early wherever there are unseen rows. A gain is a loss
+    that is lower than the least before by more than a thousandth of it.
+
+    Chains of a module that ``torch.func.vmap`` takes train as one batched module. Those of others
+    (such as one with a ``nn.GRU``), of a `net` with a training step of its own, or with callbacks
+    that look at single batches train one after another, cycle by cycle. The results are the same
+    but for rounding and for what dropout draws.
+
+    The built-in network takes tables as they are: arrays, sparse matrices, and frames of pandas,
+    polars and others with numbers, categories, strings, booleans and dates. Missing values are
+    values of their own, and categories that `fit` has not seen are none.
+    The user guide says how each kind of column is read.
+
+    Up to 32 rows in one batch, the built-in network trains in float64 and without any dropout:
+    there a row of weight two is the same as two rows.
+
+    References
+    ----------
+    .. [1] G. Huang, Y. Li, G. Pleiss, Z. Liu, J. Hopcroft and K. Weinberger, "Snapshot
+       Ensembles: Train 1, Get M for Free", ICLR 2017.
+    .. [2] I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
+       ICLR 2017.
+    .. [3] Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
+    .. [4] S. Fort, H. Hu and B. Lakshminarayanan, "Deep Ensembles: A Loss Landscape Perspective",
+       arXiv:1912.02757, 2019.
+    .. [5] D. H. Wolpert, "Stacked Generalization", Neural Networks 5(2), 1992.
+    .. [6] R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes, "Ensemble Selection from
+       Libraries of Models", ICML 2004.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skensemble import SnapshotEnsembleClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
+    >>> model = SnapshotEnsembleClassifier(n_cycles=3, random_state=0).fit(X_train, y_train)
+    >>> model.n_chains_, len(model.snapshots_)
+    (7, 21)
+    >>> model.predict_proba(X_test).shape
+    (38, 3)
+    >>> bool(model.score(X_test, y_test) > 0.9)
+    True
+    >>> model.cycle_scores_.shape, bool(model.validation_score_ > -0.3)
+    ((3,), True)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseSnapshotEnsemble._parameter_constraints,
+        "voting": [StrOptions({"soft", "hard"})],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+    _net_class = ClassifierNet
+
+    def __init__(
+        self,
+        module: Any = None,
+        *,
+        n_cycles: int = 8,
+        cycle_mult: float = 1.5,
+        lr: float = 0.008,
+        max_epochs: int | str = "auto",
+        batch_size: int | str = "auto",
+        schedule: Any = "cosine",
+        restart: str = "warm",
+        optimizer: Any = "auto",
+        criterion: Any = None,
+        n_chains: int | str = "auto",
+        members: Any = "auto",
+        validation: Any = "auto",
+        early_stopping: bool | str = "auto",
+        n_iter_no_change: int = 2,
+        categorical_features: Any = "from_dtype",
+        voting: str = "soft",
+        class_weight: Any = None,
+        net: Any = None,
+        callbacks: Any = None,
+        device: Any = "cpu",
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            module,
+            n_cycles=n_cycles,
+            cycle_mult=cycle_mult,
+            lr=lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            schedule=schedule,
+            restart=restart,
+            optimizer=optimizer,
+            criterion=criterion,
+            n_chains=n_chains,
+            members=members,
+            validation=validation,
+            early_stopping=early_stopping,
+            n_iter_no_change=n_iter_no_change,
+            categorical_features=categorical_features,
+            net=net,
+            callbacks=callbacks,
+            device=device,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            **kwargs,
+        )
+        self.voting = voting
+        self.class_weight = class_weight
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Add one cycle of all chains to the ensemble, or begin one.
+
+        The cycle is ``max_epochs / n_cycles`` epochs of the rows given long. Snapshots that are
+        there are not touched; the columns' and targets' scales and the number of chains stay
+        those of the first call. All cycles are weighted and scored anew, by the rows of this call
+        that are left out.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Training rows.
+        y : array-like of shape (n_samples,)
+            Class labels.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that later calls may bring; used in the first call alone. None: those of
+            that call's `y`.
+        sample_weight : array-like of shape (n_samples,), default=None
+            See :meth:`fit`.
+
+        Returns
+        -------
+        self : object
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "Got class_weight='balanced' with partial_fit, but expected a dict or None: the "
+                "balance of rows yet to come is not known. Use compute_class_weight of "
+                "sklearn.utils.class_weight on all of them."
+            )
+        return self._partial_fit(X, y, sample_weight, classes=classes)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Class of each row: that with the highest mean probability, or with most votes.
+
+        Members of weight 0 are not computed.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        fitted, source = self._read(X)
+        return fitted.targets.decode(fitted.ensemble(source, self._pool()))
+
+    @available_if(_votes_softly)
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Weighted mean of the members' class probabilities (Huang et al. 2017, section 3).
+
+        The weights are ``member_weights_``; members of weight 0 are not computed.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Returns
+        -------
+        p : ndarray of float64 of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``; rows sum to 1.
+        """
+        fitted, source = self._read(X)
+        return _at_most_one(fitted.ensemble(source))
+
+    @available_if(_votes_softly)
+    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+        """Logarithm of :meth:`predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Returns
+        -------
+        log_p : ndarray of float64 of shape (n_samples, n_classes)
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def staged_predict(self, X: Any) -> Iterator[NDArray[Any]]:
+        """Classes predicted after 1, 2, … M cycles of all chains.
+
+        Each stage has the weights that the rule `members` gives to its cycles alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Yields
+        ------
+        y : ndarray of shape (n_samples,)
+        """
+        fitted, source = self._read(X)
+        for stage in fitted.stages(source, self._pool()):
+            yield fitted.targets.decode(stage)
+
+    @available_if(_votes_softly)
+    def staged_predict_proba(self, X: Any) -> Iterator[NDArray[np.float64]]:
+        """Class probabilities predicted after 1, 2, … M cycles of all chains.
+
+        Each stage has the weights that the rule `members` gives to its cycles alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Yields
+        ------
+        p : ndarray of float64 of shape (n_samples, n_classes)
+        """
+        fitted, source = self._read(X)
+        yield from _at_most_one(fitted.stages(source))
+
+    def predict_members(self, X: Any) -> NDArray[np.float64]:
+        """Class probabilities of every snapshot, whatever its weight.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Returns
+        -------
+        p : ndarray of float64 of shape (n_snapshots, n_samples, n_classes)
+            In the order of ``snapshots_``.
+        """
+        fitted, source = self._read(X)
+        return fitted.each_member(source)
+
+    def _pool(self) -> Pool:
+        """Return how members are combined: by their probabilities or by their votes."""
+        return majority if self.voting == "hard" else average
+
+    def _targets(self) -> ClassTargets:
+        return ClassTargets(self.class_weight)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = True
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = self.module is None
+        return tags

@@ -1,0 +1,217 @@
+"""What a fit leaves: snapshots with weights, which predict."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch.utils import to_device
+
+from ._data.folds import Chosen
+from ._data.intake import Intake
+from ._data.reading import Known
+from ._data.sources import DatasetInput, Source
+from ._data.targets import Targets
+from ._nets.inference import chunk_size, member_outputs
+from ._nets.snapshots import Snapshots, State
+from ._training.net import SnapshotNet
+from .members import average, cycle_weights
+from .unseen import UnseenRows
+
+#: Combines the values of members, (M, n, k), by rows of weights, (S, M), to (S, n, k).
+Pool = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class Resume(NamedTuple):
+    """What a later call needs to go on."""
+
+    #: Where the generators of each chain have come to.
+    generators: list[dict[str, Any]]
+    seed: int
+    #: Chains and the way in which rows were left out; the folds themselves are forgotten.
+    chosen: Chosen
+    #: Steps done, burn-in not counted.
+    n_steps: int
+    #: Parameters that the nets are made of.
+    made_of: dict[str, Any]
+    highest_lr: float
+
+
+class Verdict(NamedTuple):
+    """What unseen rows say of the cycles."""
+
+    #: Score after 1, 2, … cycles.
+    cycle_scores: NDArray[np.float64]
+    #: Weighted mean of the predictions for each row, where it is out of fold.
+    predictions: NDArray[np.float64] | None
+
+
+class Weighed(NamedTuple):
+    """Snapshots, their weights, and what unseen rows say of them; fields of :class:`Fitted`."""
+
+    snapshots: Snapshots
+    stage_weights: NDArray[np.float64]
+    verdict: Verdict | None
+
+
+def weigh_cycles(
+    states: list[State], n_chains: int, members: Any, unseen: UnseenRows | None, targets: Targets
+) -> Weighed:
+    """Weigh the cycles, by unseen rows where there are some.
+
+    Parameters
+    ----------
+    states : list of dict
+        All snapshots, in the order of :class:`Fitted`.
+    n_chains : int
+    members : str, int or callable
+        The rule for members where there are no unseen rows; unseen rows have their own.
+    unseen : UnseenRows or None
+        It has seen all cycles.
+    targets : Targets
+    """
+    n_cycles = len(states) // n_chains
+    if unseen is None:
+        by_cycle = [cycle_weights(members, m) for m in range(1, n_cycles + 1)]
+    else:
+        unseen.keep(n_cycles)
+        by_cycle = [cycle.weights for cycle in unseen.cycles]
+    stage_weights = np.zeros((n_cycles, n_cycles))
+    for m, weights in enumerate(by_cycle):
+        stage_weights[m, : m + 1] = weights
+    # Those that predict lie side by side, so that they need not be copied for it.
+    first = np.flatnonzero(_of_members(stage_weights[-1], n_chains)).tolist()
+    verdict = None if unseen is None else _verdict(unseen, n_chains, targets)
+    return Weighed(Snapshots(states, first=first), stage_weights, verdict)
+
+
+def _verdict(unseen: UnseenRows, n_chains: int, targets: Targets) -> Verdict:
+    scores = np.array([cycle.score for cycle in unseen.cycles])
+    # With one chain, or rows that no chain has seen, predictions are those of predict.
+    is_out_of_fold = n_chains > 1 and not unseen.is_unseen_by_all
+    return Verdict(scores, targets.shape_unseen(unseen.combine()) if is_out_of_fold else None)
+
+
+def _of_members(by_cycle: NDArray[np.float64], n_chains: int) -> NDArray[np.float64]:
+    """Turn weights of cycles into those of snapshots: all chains of a cycle share one."""
+    return np.repeat(by_cycle / n_chains, n_chains, axis=-1)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Snapshots with their weights, and what X and y mean.
+
+    Everything that predicts, is saved, exported or averaged rests on it. It never changes: a later
+    call makes another one.
+    """
+
+    #: One that trained all chains as one, or one for each chain.
+    nets: list[SnapshotNet]
+    #: Chains of the first cycle, chains of the second, …
+    snapshots: Snapshots
+    #: Weight of each cycle (second axis) after 1, 2, … cycles (first axis).
+    stage_weights: NDArray[np.float64]
+    #: None: no rows were left out, or given to judge by.
+    verdict: Verdict | None
+    intake: Intake
+    targets: Targets
+    resume: Resume
+
+    @property
+    def n_chains(self) -> int:
+        """Number of chains."""
+        return self.resume.chosen.n_chains
+
+    @property
+    def n_cycles(self) -> int:
+        """Number of cycles."""
+        return len(self.stage_weights)
+
+    @property
+    def known(self) -> Known:
+        """What is known of X and y."""
+        return Known(self.intake, self.targets)
+
+    @property
+    def member_weights(self) -> NDArray[np.float64]:
+        """Weight of each snapshot in the average."""
+        return _of_members(self.stage_weights[-1], self.n_chains)
+
+    def states(self, cycle: int) -> list[State]:
+        """Return all chains at the end of a cycle, uncopied."""
+        first = cycle * self.n_chains
+        return self.snapshots.views(range(first, first + self.n_chains))
+
+    def all_states(self) -> list[State]:
+        """Return all snapshots, uncopied."""
+        return self.snapshots.views(range(len(self.snapshots)))
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the fitted attributes of the estimator; None for those that are not there."""
+        scores = None if self.verdict is None else self.verdict.cycle_scores
+        return {
+            "n_features_in_": self.intake.n_features,
+            "feature_names_in_": self.intake.feature_names,
+            "net_": self.nets[0],
+            "n_iter_": len(self.nets[0].history_),
+            "n_cycles_": self.n_cycles,
+            "n_chains_": self.n_chains,
+            "member_weights_": self.member_weights,
+            "cycle_scores_": scores,
+            "validation_score_": None if scores is None else float(scores[-1]),
+            self.targets.unseen_name: None if self.verdict is None else self.verdict.predictions,
+            **self.targets.attributes(),
+        }
+
+    # ----------------------------------------------------------------------- predicting
+
+    def ensemble(self, source: Source, pool: Pool = average) -> NDArray[np.float64]:
+        """Combine the members by their weights, (n, k)."""
+        return self._combine(source, self.member_weights[None, :], pool)[0]
+
+    def stages(self, source: Source, pool: Pool = average) -> NDArray[np.float64]:
+        """Combine the members as after 1, 2, … cycles, (n_cycles, n, k)."""
+        return self._combine(source, _of_members(self.stage_weights, self.n_chains), pool)
+
+    def each_member(self, source: Source) -> NDArray[np.float64]:
+        """Return the values of every snapshot, whatever its weight, (M, n, k)."""
+        return self._gather(source, np.arange(len(self.snapshots)), lambda values: values)
+
+    def _combine(
+        self, source: Source, weights: NDArray[np.float64], pool: Pool
+    ) -> NDArray[np.float64]:
+        """Combine members by (S, M) weights to (S, n, k); those of weight 0 are not computed."""
+        members = np.flatnonzero(weights.any(axis=0))
+        chosen = torch.from_numpy(weights[:, members])
+        return self._gather(source, members, lambda values: pool(values, chosen))
+
+    def _gather(
+        self,
+        source: Source,
+        members: NDArray[np.intp],
+        combine: Callable[[torch.Tensor], torch.Tensor],
+    ) -> NDArray[np.float64]:
+        """Collect what is made of the members' values, all rows along the second axis."""
+        out, done = torch.empty(0, 0, 0, dtype=torch.float64), 0
+        for values in self._values(source, members):
+            part = combine(values)
+            if part.shape[1] == source.n_samples:  # a few rows, which a copy would only delay
+                return part.contiguous().numpy()
+            if not done:  # the only memory that grows with the rows
+                out = out.new_empty(len(part), source.n_samples, part.shape[2])
+            out[:, done : done + part.shape[1]] = part
+            done += part.shape[1]
+        return out.numpy()
+
+    def _values(self, source: Source, members: NDArray[np.intp]) -> Iterator[torch.Tensor]:
+        """Yield what these members say of the rows, a part after another: (members, rows, k)."""
+        net = self.nets[0]
+        size = net.batch_size if isinstance(source, DatasetInput) else chunk_size(net)
+        device = torch.device(net.device or "cpu")
+        chunks = self.intake.chunks(source, size)
+        if device.type != "cpu":
+            chunks = (to_device(chunk, device) for chunk in chunks)
+        for outputs in member_outputs(net, self.snapshots.to(device), members, chunks):
+            yield self.targets.values(outputs.cpu())
