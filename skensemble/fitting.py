@@ -1,7 +1,6 @@
 """The story of a fit, from top to bottom: :func:`fit_members`."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -15,7 +14,9 @@ from ._data.intake import Intake, place_rows
 from ._data.reading import Examples, Known, read_later, read_training, read_validation
 from ._nets.generators import Generators, chain_seed, private_generators, seed_of
 from ._training.interrupts import Interrupts
+from ._training.lane import make_lanes
 from ._training.making import (
+    N_PROBE_ROWS,
     Ready,
     carry_on,
     join_chains,
@@ -23,9 +24,8 @@ from ._training.making import (
     monitors_unseen,
     try_out,
 )
-from ._training.planning import N_PROBE_ROWS, Done, RunPlan, count_steps, plan_run
-from ._training.run import Run, make_lanes
-from ._training.threads import few_threads
+from ._training.planning import Done, RunPlan, count_steps, plan_run
+from ._training.run import Run
 from .fitted import Fitted, Resume, weigh_cycles
 from .parameters import NetParameters
 from .unseen import Patience, UnseenRows
@@ -101,7 +101,7 @@ def fit_members(
                 known = known._replace(intake=_learn_columns(estimator, known.intake, data, device))
             ready = _prepare(estimator, data, known, chosen, generators, before, held is not None)
             judged = _judge(estimator, data, held, known, chosen, ready)
-        with _threads(ready, chosen.n_chains):
+        with ready.few_threads():
             plan = _plan(estimator, given, ready, before)
             run = _make_run(estimator, ready, judged, plan, generators, interrupts, before, known)
             states = run.train(redraw=before is not None and estimator.restart == "cold")
@@ -273,14 +273,6 @@ def _patience(
 
 
 # ------------------------------------------------------------------------------------- the run
-
-
-def _threads(ready: Ready, n_chains: int) -> AbstractContextManager[None]:
-    """Set the threads by the size of a step of all chains that train at once."""
-    net, n_rows = ready.nets[0], len(ready.rows)
-    n_together = n_chains // len(ready.nets) * min(net.batch_size, n_rows)
-    n_probed = min(N_PROBE_ROWS, n_rows)
-    return few_threads(net.of_one_chain(), ready.probe_rows, n_probed, n_together)
 
 
 def _plan(estimator: NetParameters, given: Given, ready: Ready, before: Fitted | None) -> RunPlan:

@@ -9,10 +9,11 @@ from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring, log_loss, mean_squared_error
 from sklearn.model_selection import check_cv
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing, get_tags, indexable
+from sklearn.utils import get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 
+from ._compat import safe_indexing
 from .base import BaseSnapshotEnsemble
 
 __all__ = ["CycleCurve", "cycle_curve"]
@@ -170,9 +171,9 @@ def _of_fold(
     estimator: Any, X: Any, y: Any, groups: Any, train: Any, test: Any, scorer: Any
 ) -> list[float]:
     """Fit on the rows of one fold, and score every stage on the others."""
-    own_groups = None if groups is None else _safe_indexing(groups, train)
-    _fit(estimator, _safe_indexing(X, train), _safe_indexing(y, train), own_groups)
-    X_test, y_test = _safe_indexing(X, test), _safe_indexing(y, test)
+    own_groups = None if groups is None else safe_indexing(groups, train)
+    _fit(estimator, safe_indexing(X, train), safe_indexing(y, train), own_groups)
+    X_test, y_test = safe_indexing(X, test), safe_indexing(y, test)
     return [float(scorer(stage, X_test, y_test)) for stage in _stages(estimator, X_test)]
 
 

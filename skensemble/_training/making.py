@@ -1,6 +1,7 @@
 """The nets of a fit: made anew for each chain, or carried on from an earlier call."""
 
 import copy
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -17,12 +18,16 @@ from skensemble._nets.losses import learns_nothing
 from skensemble._nets.modules import Batch, check_can_reset, data_arguments
 
 from .net import SnapshotNet, mixed_net
+from .threads import few_threads
 from .user_callbacks import (
     check_callback,
     check_callback_keywords,
     copy_callbacks,
     looks_at_unseen,
 )
+
+#: Rows on which a module is tried out before training, and each snapshot when it is taken.
+N_PROBE_ROWS = 8
 
 
 class Recipe(NamedTuple):
@@ -85,6 +90,14 @@ class Ready(NamedTuple):
         if len(self.nets) == 1:
             return [self.rows]
         return [self.rows.with_chains([chain]) for chain in self.rows.chains]
+
+    def few_threads(self) -> AbstractContextManager[None]:
+        """Set the threads by the size of a step of all chains that train at once."""
+        net, n_rows = self.nets[0], len(self.rows)
+        n_chains = len(self.rows.chains) // len(self.nets)
+        n_probed = min(N_PROBE_ROWS, n_rows)
+        n_together = n_chains * min(net.batch_size, n_rows)
+        return few_threads(net.of_one_chain(), self.probe_rows, n_probed, n_together)
 
 
 def make_nets(

@@ -8,9 +8,6 @@ from skensemble.schedules import Plan, shape_options
 from .making import Ready
 from .progress import Progress
 
-#: Rows on which a module is tried out before training, and each snapshot when it is taken.
-N_PROBE_ROWS = 8
-
 
 class Timetable(NamedTuple):
     """What the estimator's parameters say of a run."""
