@@ -30,6 +30,7 @@ FLOORS = [
     {"networks", "members", "keywords"},
     {"_nets"},
     {"schedules", "defaults", "_compat", "_warnings"},
+    {"_types"},
 ]
 
 

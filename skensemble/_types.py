@@ -1,0 +1,33 @@
+"""Names for what goes through the doors of the package.
+
+Some stand for anything at all, since Python cannot say more of them; the name then tells what is
+meant.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+#: X as a user gives it: array, frame, sparse matrix, tensor, dict of arrays, dataset, list.
+Input = Any
+
+#: y as a user gives it, or a splitter, a module, a criterion, a rule: anything scikit-learn,
+#: skorch or torch takes.
+Parameter = Any
+
+#: An array of any type.
+Array = NDArray[Any]
+
+#: An array of float64.
+Floats = NDArray[np.float64]
+
+#: Keyword arguments by name.
+Options = dict[str, Any]
+
+#: What a module is called with: one tensor, or several by the names of its inputs.
+Batch = torch.Tensor | dict[str, torch.Tensor]
+
+#: Parameters and buffers of one network by name.
+State = dict[str, torch.Tensor]
