@@ -3,19 +3,19 @@ Case study: blobs, and the last ten of fifty snapshots
 ======================================================
 
 A well-known tutorial on snapshot ensembles (J. Brownlee, *How to Develop a Snapshot Ensemble Deep
-Learning Neural Network in Python With Keras*) trains a small network on three blobs of points,
+Learning Neural Network in Python With Keras*) trains a small network on three blobs of points. It
 takes fifty snapshots in 500 epochs, and asks how many of the last ones should predict together.
-Here it is as one ``fit``.
+Here the tutorial becomes one ``fit``.
 
-The script prints a table and writes ``blobs_case_study.png`` next to itself, or the path given as
-its argument.
+The script prints a table and writes ``blobs_case_study.png`` next to itself, or to the path given
+as its argument.
 """
 
 # %%
 # The problem
 # -----------
-# Three classes in two columns, whose blobs overlap: no method can be right on every point. Only
-# 100 points train, 1,000 test.
+# The data are three classes in two columns. Their blobs overlap, so no method can be right on every
+# point. Only 100 points are for training, and 1,000 for testing.
 
 import sys
 from pathlib import Path
@@ -38,8 +38,8 @@ y_train, y_test = y[:N_TRAIN], y[N_TRAIN:]
 # %%
 # The network and its run
 # -----------------------
-# One hidden layer of 25 units, trained by SGD with momentum. The learning rate falls from 0.01
-# along a cosine, fifty times, ten epochs each.
+# The network has one hidden layer of 25 units and is trained by SGD with momentum. The learning
+# rate falls from 0.01 along a cosine fifty times, over ten epochs each.
 
 
 class Network(nn.Sequential):
@@ -65,9 +65,9 @@ ensemble = SnapshotEnsembleClassifier(
 # %%
 # Single snapshots and ensembles of the last ones
 # -----------------------------------------------
-# ``predict_members`` gives every snapshot's probabilities, so the ensembles of the last 1, 2, …
-# 10 snapshots need no other fit. The ensemble of ten is what ``predict_proba`` returns, because of
-# ``members=10``.
+# ``predict_members`` returns the probabilities of every snapshot, so the ensembles of the last 1,
+# 2, … 10 snapshots need no other fit. Because of ``members=10``, ``predict_proba`` returns the
+# ensemble of ten.
 
 members = ensemble.predict_members(X_test)[::-1]  # the last snapshot first
 
@@ -78,7 +78,7 @@ def scores(probabilities):
 
 
 def cells(accuracy, loss):
-    """The two numbers of a table's line."""
+    """The two numbers of a line of the table."""
     return f"{accuracy:>11.3f}{loss:>11.3f}"
 
 
@@ -94,8 +94,9 @@ for size in range(1, N_LAST + 1):
 # %%
 # What to compare it with
 # -----------------------
-# One network of the same budget, the mean of all fifty snapshots, and naive Bayes with Gaussian
-# densities, which is the model that the points were drawn from and so about the best there is.
+# The ensemble is compared with one network of the same budget, with the mean of all fifty
+# snapshots, and with naive Bayes with Gaussian densities. The points were drawn from the model of
+# naive Bayes, so no method can do much better.
 
 network = clone(ensemble).set_params(n_cycles=1).fit(X_train, y_train)
 bayes = GaussianNB().fit(X_train, y_train)
@@ -115,15 +116,15 @@ print(f"{100 * np.mean((votes == votes[0]).all(axis=0)):.1f} %")
 # %%
 # What it shows
 # -------------
-# Not much of an ensemble. On nearly all points the last ten snapshots give the same class, so
-# their average has little to add: the accuracies differ by less than the standard error, which is
-# about 0.012 with 1,000 points. One network of the same budget is on par with them.
+# The ensemble gains little. On nearly all points the last ten snapshots predict the same class, so
+# their average adds little: the accuracies differ by less than the standard error, which is about
+# 0.012 with 1,000 points. One network of the same budget is on par with them.
 #
-# The log-loss does tell something. By and large, the older the snapshot, the lower it is: with 100
-# points the network grows too sure of itself as training goes on. The average over all fifty
-# cycles, early ones included, has a lower log-loss than that of the last ten, although it is no
-# more accurate. On other data it may be the early snapshots that are in the way, as with the
-# convolutional network in another example: which members to keep is to be tried, not known.
+# The log-loss shows more. In general, older snapshots have a lower log-loss: with 100 points, the
+# network becomes overconfident as training goes on. The average over all fifty cycles, early ones
+# included, has a lower log-loss than the average of the last ten, although it is no more accurate.
+# On other data the early snapshots may do harm, as with the convolutional network in another
+# example. Only an experiment shows which members to keep.
 
 # %%
 # A picture of it, where matplotlib is installed

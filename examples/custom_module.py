@@ -2,18 +2,18 @@
 A module of your own: a convolutional network on images
 =======================================================
 
-Any ``nn.Module`` class that returns one raw score a class can be trained. Here it is a small
-convolutional network on the images of the handwritten digits, an array of shape
-``(n_samples, channels, height, width)``. One network and an ensemble of the same budget are
-compared, and a snapshot is loaded into a fresh module.
+The estimators train any ``nn.Module`` class that returns one raw score per class. This example
+trains a small convolutional network on the images of the handwritten digits, an array of shape
+``(n_samples, channels, height, width)``. It compares one network with an ensemble of the same
+budget, and loads a snapshot into a fresh module.
 """
 
 # %%
 # The module
 # ----------
-# It takes raw images and returns raw scores: no softmax at its end. ``n_inputs`` (for images, the
-# number of channels) and ``n_outputs`` (the number of classes) are filled in from the data, and
-# any other parameter is set by its name after ``module__``.
+# The module takes raw images and returns raw scores, without a softmax at its end. ``n_inputs``
+# (for images, the number of channels) and ``n_outputs`` (the number of classes) are filled in from
+# the data. Any other parameter is set by its name after ``module__``.
 
 import numpy as np
 import torch
@@ -47,8 +47,8 @@ class ConvNet(nn.Module):
 # %%
 # The images
 # ----------
-# A module of your own sees X as it is, so the pixels are scaled to [0, 1] here. Images are passed
-# as they are, too: there is no need to flatten them.
+# A module of your own sees X as it is, so the pixels are scaled to [0, 1] here. Images keep their
+# shape: there is no need to flatten them.
 
 X, y = load_digits(return_X_y=True)
 images = (X / 16).astype(np.float32).reshape(-1, 1, 8, 8)
@@ -61,8 +61,8 @@ print(f"Training images: {images_train.shape}, {len(np.unique(y))} classes")
 # One network and an ensemble, with the same budget
 # -------------------------------------------------
 # Both take the same number of optimizer steps. The numbers are means over three seeds, which set
-# the first weights and the order of the batches; the split is the same. The ensemble of the last
-# three snapshots needs no other fit: it is what ``members=3`` predicts.
+# the initial weights and the order of the batches. The split is always the same. The ensemble of
+# the last three snapshots needs no other fit: it predicts what ``members=3`` would predict.
 
 PARAMETERS = {"max_epochs": 45, "cycle_mult": 1.0, "batch_size": 64, "lr": 0.01}
 N_SEEDS = 3
@@ -94,18 +94,18 @@ for name, values in rows.items():
 
 # %%
 # One percent is nine images, so the errors of the first three lines do not differ clearly. The
-# log-losses show what to look out for: a cycle must be long enough for the network to learn. The
-# first snapshot has had a fifth of the budget, which is too little for this network, and in the
-# average it costs more than it adds. Leaving out the first snapshots (``members=3``), a larger
-# budget, or fewer cycles are the remedies; a grid search over ``n_cycles`` that contains 1 shows
-# which pays.
+# log-losses carry a warning: a cycle must be long enough for the network to learn. The first
+# snapshot has had a fifth of the budget, which is too little for this network, and it costs the
+# average more than it adds. There are three remedies: leave out the first snapshots
+# (``members=3``), raise the budget, or use fewer cycles. A grid search over ``n_cycles`` that
+# contains 1 shows which number of cycles pays off.
 
 # %%
 # A snapshot in a fresh module
 # ----------------------------
-# A snapshot is an ordinary state dict: parameters and buffers by name. Loaded into a new module,
-# it predicts without this package, and ``torch.save`` writes it to a file. ``predict_members``
-# tells what each of the snapshots says.
+# A snapshot is an ordinary state dict: parameters and buffers by name. Loaded into a new module, it
+# predicts without this package, and ``torch.save`` writes it to a file. ``predict_members`` returns
+# the prediction of each snapshot.
 
 fresh = ConvNet(n_inputs=1, n_outputs=10)
 fresh.load_state_dict(ensemble.snapshots_[-1])
@@ -117,7 +117,7 @@ print(f"\nLargest difference between the fresh module and the last member: {diff
 print(f"Parameters of one snapshot: {sum(p.numel() for p in fresh.parameters()):,}")
 
 # %%
-# The ensemble is the mean of what such modules say.
+# The ensemble predicts the mean of the predictions of such modules.
 
 mean = np.average(ensemble.predict_members(images_test), axis=0, weights=ensemble.member_weights_)
 print(f"predict_proba is their mean: {np.allclose(mean, ensemble.predict_proba(images_test))}")

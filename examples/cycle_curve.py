@@ -2,21 +2,22 @@
 How many cycles? One fit against a grid search
 ==============================================
 
-Each chain leaves out a fold of the rows. So when a cycle ends, every row has a prediction from a
-network that has not seen it, and one fit tells the score after 1, 2, … cycles. A grid search over
-the number of cycles asks the same question with one fit for each number and each fold.
+Each chain leaves out a fold of the rows. When a cycle ends, every row therefore has a prediction
+from a network that has not seen it, and one fit gives the score after 1, 2, … cycles. A grid search
+over the number of cycles answers the same question, but needs one fit for each number and each
+fold.
 
-The script prints a table and writes ``cycle_curve.png`` next to itself, or the path given as its
+The script prints a table and writes ``cycle_curve.png`` next to itself, or to the path given as its
 argument.
 """
 
 # %%
 # The run
 # -------
-# Eight cycles of three epochs on the handwritten digits. The first m cycles of this run are the run
-# of m cycles with m times three epochs, which is what the grid below is made of. (A grid over
-# ``n_cycles`` alone asks another question: into how many cycles to divide one and the same budget.)
-# Early stopping is off, to see the curve to its end.
+# The run has eight cycles of three epochs on the handwritten digits. Its first m cycles are
+# identical to a run of m cycles with m times three epochs. The grid below consists of such runs. (A
+# grid over ``n_cycles`` alone asks another question: into how many cycles should one and the same
+# budget be divided?) Early stopping is off, so that the curve goes to its end.
 
 import sys
 import time
@@ -50,7 +51,7 @@ folds = StratifiedKFold(5, shuffle=True, random_state=0)
 # %%
 # One fit, one fit for each fold, one fit for each fold and number
 # ----------------------------------------------------------------
-# Scores are negative, so that higher is better; the table and the picture show the log-loss itself.
+# Scores are negative, so that higher is better. The table and the picture show the log-loss itself.
 
 seconds = {}
 start = time.perf_counter()
@@ -83,15 +84,15 @@ for m in one_fit.n_cycles:
 print(f"{'seconds':>8}" + "".join(f"{spent:>10.1f}" for spent in seconds.values()))
 
 # %%
-# The fits of the grid are beginnings of the fits of the folds, so their scores are the same where
-# both have one. The curve of one fit has the same shape, and says as well when further cycles stop
-# paying. It does not lie in the same place: its chains have trained on more rows (7 of 8, in place
-# of 7 of 8 of 4 of 5), but a row is predicted by the one chain that left it out, and a test row of
-# a fold by all eight.
+# The fits of the grid are the beginnings of the fits by fold, so their scores are the same where
+# both have one. The curve of one fit has the same shape, and also shows when further cycles stop
+# paying off. Its level differs, for two reasons. Its chains have trained on more rows: on 7/8 of
+# all rows instead of 7/8 of 4/5 of them. On the other hand, a row is predicted only by the chain
+# that left it out, while a test row of a fold is predicted by all eight chains.
 #
-# In each, the cycles are weighted by unseen rows (``members="stacked"``). In the curve of one fit
-# these are the rows that are scored, so it hardly ever rises: a cycle that does not help gets no
-# weight.
+# In all of these fits, the cycles are weighted by unseen rows (``members="stacked"``). In the curve
+# of one fit, the same rows are scored, so the curve hardly ever rises: a cycle that does not help
+# gets no weight.
 
 # %%
 # The picture

@@ -3,15 +3,16 @@ Choose the number of cycles by grid search
 ==========================================
 
 The budget, ``max_epochs``, is the same for every number of cycles, so a grid search over
-``n_cycles`` compares like with like: it asks into how many cycles to divide the budget. The
-estimator stands at the end of a pipeline whose first step changes the number of columns, and that
-number is in the grid too: the network is built anew for the columns that reach it.
+``n_cycles`` compares like with like. It shows into how many cycles to divide the budget. The
+estimator is the last step of a pipeline whose first step changes the number of columns. That number
+is in the grid too: the network is built anew for the columns that reach it.
 """
 
 # %%
 # A pipeline, and a grid over both steps
 # --------------------------------------
-# The features are selected within each fold, so no row that is scored has had a say in them.
+# The features are selected within each fold, so the rows that are scored have no influence on the
+# selection.
 
 from sklearn.datasets import load_breast_cancer
 from sklearn.feature_selection import SelectKBest
@@ -45,7 +46,8 @@ search.fit(X_train, y_train)
 # %%
 # The table of results
 # --------------------
-# The column of one cycle is ordinary training: of eight networks (chains), whose mean predicts.
+# The column for one cycle is ordinary training of eight networks (chains), which predict with their
+# mean.
 
 loss = {
     (params["select__k"], params["network__n_cycles"]): -score
@@ -63,7 +65,7 @@ for k in N_FEATURES:
 # %%
 # The rows that the search has not seen
 # -------------------------------------
-# One test part of 171 rows is small: a check that nothing went wrong, not a measurement.
+# A test part of 171 rows is small. It checks that nothing went wrong, but it is no measurement.
 
 print(f"\nBest: {search.best_params_}")
 best_loss = log_loss(y_test, search.predict_proba(X_test))

@@ -2,19 +2,19 @@
 Learning rate and test error over one run
 =========================================
 
-Each time the learning rate restarts, the test error jumps; as the rate falls, the error falls
-with it, and the snapshot is taken at the lowest rate. The ensemble averages the snapshots that
-have been taken so far.
+Each time the learning rate restarts, the test error jumps. As the rate falls, the error falls with
+it, and the snapshot is taken at the lowest rate. The ensemble averages the snapshots that have been
+taken so far.
 
-The run is one of a small network on the handwritten digits of scikit-learn. The script writes
-``learning_rate_and_error.png`` next to itself, or the path given as its argument.
+The run trains a small network on the handwritten digits of scikit-learn. The script writes
+``learning_rate_and_error.png`` next to itself, or to the path given as its argument.
 """
 
 # %%
 # A network and a callback
 # ------------------------
-# Any skorch callback can watch the training. This one has no hook for single batches, so the
-# training loop stays the fast one.
+# Any skorch callback can watch the training. This one has no hook for single batches, so the fast
+# training loop stays on.
 
 import sys
 from pathlib import Path
@@ -63,8 +63,8 @@ class TestError(Callback):
 # %%
 # One run
 # -------
-# The pixels are scaled to [0, 1] by hand: a module of your own sees the data as they are. The
-# labels are 0 to 9, which is also how the network numbers its outputs.
+# The pixels are scaled to [0, 1] by hand, because a module of your own sees the data as they are.
+# The labels are 0 to 9, which are also the numbers of the network's outputs.
 
 N_CYCLES, MAX_EPOCHS, BATCH_SIZE, LR = 5, 60, 64, 0.02
 

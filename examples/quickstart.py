@@ -3,20 +3,20 @@ One network against an ensemble, with the same budget
 =====================================================
 
 Three estimators train the same network for the same number of epochs. With ``n_cycles=1`` and one
-chain the learning rate falls once, and one set of weights is left. With ``n_cycles=5`` it falls
-five times, and the five snapshots predict together: the textbook's snapshot ensemble. The third is
-the default for tables: eight chains, which are copies of the network with starts of their own, each
-of which leaves out a fold of the rows.
+chain, the learning rate falls once and leaves one set of weights. With ``n_cycles=5`` it falls five
+times, and the five snapshots predict together: this is the textbook snapshot ensemble. The third
+estimator is the default for tables: eight chains, which are copies of the network with their own
+initialisations. Each chain leaves out a fold of the rows.
 
-The data are the handwritten digits of scikit-learn. One split is too noisy to compare on, so
-every number is a mean over four splits, each with a seed of its own.
+The data are the handwritten digits of scikit-learn. One split is too noisy for a comparison, so
+every number is a mean over four splits, each with its own seed.
 """
 
 # %%
 # Data, and what is compared
 # --------------------------
-# Half of the rows train, the other half test. The rate, the batch size and the network are the
-# defaults; no column is scaled by hand.
+# Half of the rows train the estimators, and the other half tests them. The learning rate, the batch
+# size and the network are the defaults. No column is scaled by hand.
 
 import sys
 import time
@@ -44,9 +44,9 @@ def scores(probabilities, y_true):
 # %%
 # Train
 # -----
-# ``staged_predict_proba`` yields the ensemble as it was after 1, 2, … cycles, and
-# ``predict_members`` what each snapshot says alone. ``validation_score_`` is what the chains say of
-# the rows that each has left out; the test rows have no part in it.
+# ``staged_predict_proba`` yields the prediction of the ensemble after 1, 2, … cycles, and
+# ``predict_members`` returns the prediction of each snapshot alone. ``validation_score_`` scores
+# the predictions of the chains for the rows that each has left out, without the test rows.
 
 single, stages, members, chains, unseen, seconds = [], [], [], [], [], []
 for seed in range(N_SPLITS):
@@ -76,9 +76,9 @@ final = stages[:, -1]
 # %%
 # The same number of epochs, three results
 # ----------------------------------------
-# The log-loss is where snapshots help most: one network that has trained for long is too sure of
-# itself, and an average of networks that disagree is not. Eight chains take eight networks' work
-# in each step, so their fit takes longer.
+# Snapshots help the log-loss most: one network that has trained for long is overconfident, and an
+# average of networks that disagree is not. In each step, eight chains do the work of eight
+# networks, so their fit takes longer.
 
 
 def row(name, values, fit_seconds=""):
@@ -107,8 +107,8 @@ for title, values in ((f"{N_CYCLES} snapshots", final), ("8 chains", chains)):
 # %%
 # A score without test rows
 # -------------------------
-# Each row is predicted by the chain that left it out, so the score needs no rows set aside. It is
-# that of single chains; their mean, which predicts, does better.
+# Each row is predicted by the chain that left it out, so the score needs no separate test rows. It
+# is the score of single chains. The ensemble predicts with their mean, which does better.
 
 print(f"\nThe default's log-loss, mean of {N_SPLITS} splits")
 print(f"out of fold (-validation_score_) {np.mean(unseen):.3f}, test {chains[:, 1].mean():.3f}")
@@ -116,9 +116,9 @@ print(f"out of fold (-validation_score_) {np.mean(unseen):.3f}, test {chains[:, 
 # %%
 # The ensemble of one chain over its size
 # ---------------------------------------
-# All of these come from one fit. The first line is one network too, trained for a fifth of the
-# budget: what it gains over the network of the whole budget is less overfitting, what the later
-# lines gain over it is the ensemble's.
+# All of these numbers come from one fit per split. The first line is one network too, trained for a
+# fifth of the budget. Its gain over the network with the whole budget comes from less overfitting.
+# The further gain of the later lines comes from the ensemble.
 
 print("\nThe ensemble after each cycle")
 print(f"{'snapshots':>9}   {'error, %':>8}   {'log-loss':>8}")
@@ -128,7 +128,7 @@ for size, (error, loss) in enumerate(stages.mean(axis=0), start=1):
 # %%
 # A picture of it, where matplotlib is installed
 # ----------------------------------------------
-# As a script, this writes ``quickstart.png`` next to itself, or the path given as its argument.
+# As a script, this writes ``quickstart.png`` next to itself, or to the path given as its argument.
 
 try:
     import matplotlib.pyplot as plt
