@@ -4,11 +4,14 @@ Some stand for anything at all, since Python cannot say more of them; the name t
 meant.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import BaseCrossValidator
+from torch import nn
 
 #: X as a user gives it: array, frame, sparse matrix, tensor, dict of arrays, dataset, list.
 Input = Any
@@ -31,3 +34,12 @@ Batch = torch.Tensor | dict[str, torch.Tensor]
 
 #: Parameters and buffers of one network by name.
 State = dict[str, torch.Tensor]
+
+#: Parameters of the estimators, where more than one kind of value is taken.
+ModuleLike = type[nn.Module] | Callable[..., nn.Module] | nn.Module
+CriterionLike = type[nn.Module] | Callable[..., nn.Module] | nn.Module
+Schedule = str | Callable[..., float]
+Members = str | int | Callable[..., ArrayLike]
+Validation = str | float | BaseCrossValidator
+ClassWeight = Mapping[Any, float] | str
+RandomState = int | np.random.RandomState

@@ -1,15 +1,18 @@
 """What classifier and regressor share: fit, and the attributes that it leaves."""
 
-from typing import Any, Self
+from __future__ import annotations
 
-import torch
+from typing import Self
+
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
+from skorch.history import History
 
 from ._compat import uncompiled
 from ._data.encoder import TableEncoder
 from ._data.sources import Source
 from ._training.interrupts import Interrupts
+from ._types import Input, State
 from ._warnings import warn
 from .fitted import Fitted
 from .fitting import Given, choose_members, fit_members
@@ -34,13 +37,13 @@ class BaseSnapshotEnsemble(NetParameters):
 
     def fit(
         self,
-        X: Any,
-        y: Any = None,
+        X: Input,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
         groups: ArrayLike | None = None,
-        X_val: Any = None,
-        y_val: Any = None,
+        X_val: Input = None,
+        y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
     ) -> Self:
         """Train all chains through all cycles and keep a snapshot of each.
@@ -80,7 +83,11 @@ class BaseSnapshotEnsemble(NetParameters):
         return self._train(given, self._before() if self.warm_start else None)
 
     def _partial_fit(
-        self, X: Any, y: Any, sample_weight: Any, classes: ArrayLike | None = None
+        self,
+        X: Input,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        classes: ArrayLike | None = None,
     ) -> Self:
         given = Given(X, y, sample_weight, classes=classes, is_one_cycle=True)
         return self._train(given, self._before())
@@ -105,7 +112,7 @@ class BaseSnapshotEnsemble(NetParameters):
         # One assignment: neither Ctrl-C nor another thread finds a half of them.
         self.__dict__ = {**kept, **there, "_fitted_": fitted}
 
-    def _read(self, X: Any) -> tuple[Fitted, Source]:
+    def _read(self, X: Input) -> tuple[Fitted, Source]:
         """Check rows to be predicted.
 
         What was fitted is read once: another thread may replace it by a fit of its own.
@@ -122,7 +129,7 @@ class BaseSnapshotEnsemble(NetParameters):
         """Whether there are snapshots to predict with."""
         return "_fitted_" in vars(self)
 
-    def refit_members(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+    def refit_members(self, X: Input, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Choose the members again, by other rows and the `members` of now, without training.
 
         Parameters
@@ -144,12 +151,12 @@ class BaseSnapshotEnsemble(NetParameters):
         return self
 
     @property
-    def history_(self) -> Any:
+    def history_(self) -> History:
         """What skorch recorded of the training: a row for each epoch."""
         return self.net_.history_
 
     @property
-    def snapshots_(self) -> list[dict[str, torch.Tensor]]:
+    def snapshots_(self) -> list[State]:
         """Copies of the parameters and buffers of each cycle; each loads into a fresh module."""
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"{type(self).__name__} has no snapshots_ before fit.")

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from skorch.utils import to_device
 
 from ._data.folds import Chosen, Rows, choose_folds
-from ._data.intake import Intake, place_rows
+from ._data.intake import place_rows
 from ._data.reading import Examples, Known, read_later, read_training, read_validation
 from ._nets.generators import Generators, chain_seed, private_generators, seed_of
 from ._training.interrupts import Interrupts
@@ -34,120 +34,102 @@ from .unseen import Patience, UnseenRows
 class Given(NamedTuple):
     """What the user gave to one call, unchecked."""
 
-    X: Any
-    y: Any = None
+    X: object
+    y: ArrayLike | None = None
     sample_weight: ArrayLike | None = None
     groups: ArrayLike | None = None
-    X_val: Any = None
-    y_val: Any = None
+    X_val: object = None
+    y_val: ArrayLike | None = None
     sample_weight_val: ArrayLike | None = None
     classes: ArrayLike | None = None
     #: Whether to train one cycle alone, as partial_fit does.
     is_one_cycle: bool = False
 
 
-class Judged(NamedTuple):
-    """Rows that the chains have not seen."""
+class Call(NamedTuple):
+    """One call, checked: what it is to train, and by which rows it is judged."""
 
-    unseen: UnseenRows | None
-    #: For each chain the rows for callbacks that monitor unseen ones.
-    valid: list[Any]
+    #: Its parameters count; nothing is written on it.
+    estimator: NetParameters
+    is_one_cycle: bool
+    #: The ensemble to go on with; None: a new one.
+    before: Fitted | None
+    data: Examples
+    #: Rows given to judge by; None: those that the chains leave out, if any.
+    held: Examples | None
+    known: Known
+    seed: int
+    chosen: Chosen
+
+    @property
+    def n_before(self) -> int:
+        """Cycles of earlier calls."""
+        return 0 if self.before is None else self.before.n_cycles
 
 
 def fit_members(
     estimator: NetParameters, given: Given, before: Fitted | None, interrupts: Interrupts
 ) -> tuple[Fitted, Callable[[], list[str]]]:
-    """Train an ensemble, or carry one on, and weigh its members.
+    """Train an ensemble, or carry on the one `before`, and weigh its members.
 
-    Parameters
-    ----------
-    estimator : NetParameters
-        Its parameters count; nothing is written on it.
-    given : Given
-    before : Fitted or None
-        The ensemble to go on with; None: a new one.
-    interrupts : Interrupts
-        Entered by the caller, who puts away the result before leaving it.
-
-    Returns
-    -------
-    fitted : Fitted
-    messages : callable
-        Returns what to warn the user of, once the result is safe.
+    The caller has entered `interrupts`, and puts away the result before leaving it. The second
+    result is a function that returns what to warn the user of once the first is safe.
     """
-    if before is not None:
-        estimator._check_unchanged(before.resume.made_of)
-    estimator._check_parameters()
-    data, known, held = _read(estimator, given, before)
-    seed = seed_of(estimator.random_state) if before is None else before.resume.seed
-    chosen = choose_folds(
-        estimator._asked_folds(),
-        data.source,
-        data.y,
-        given.groups,
-        seed,
-        has_validation=held is not None,
-        before=None if before is None else before.resume.chosen,
-    )
+    call = _read(estimator, given, before)
     device = torch.device(estimator.device or "cpu")
     with (
         private_generators(device),
         torch.inference_mode(False),  # a user may fit within one of torch's modes
         torch.enable_grad(),
     ):
-        generators = _make_generators(device, seed, chosen.n_chains, before)
+        generators = _make_generators(call, device)
         with generators[0].within():
-            if before is None:
-                known = known._replace(intake=_learn_columns(estimator, known.intake, data, device))
-            ready = _prepare(estimator, data, known, chosen, generators, before, held is not None)
-            judged = _judge(estimator, data, held, known, chosen, ready)
+            call = _learn_columns(call, device)
+            ready = _prepare(call, generators)
+            unseen, valid = _judge(call, ready)
         with ready.few_threads():
-            plan = _plan(estimator, given, ready, before)
-            run = _make_run(estimator, ready, judged, plan, generators, interrupts, before, known)
-            states = run.train(redraw=before is not None and estimator.restart == "cold")
-        done = 0 if before is None else before.resume.n_steps
-        resume = Resume(
-            [chain.state() for chain in generators],
-            seed,
-            chosen._replace(folds=None),
-            max(0, done - plan.burn_in + run.n_steps),
-            estimator._made_of(),
-            estimator._highest_lr(),
-        )
+            plan = _plan(call, ready)
+            progress = plan.progress(call.n_before) if estimator.verbose else None
+            cold = estimator.restart == "cold"
+            lanes = make_lanes(
+                ready, valid, plan, generators, interrupts, cold=cold, progress=progress
+            )
+            if unseen is not None:
+                _show_earlier(call, unseen, plan)
+            run = Run(plan, lanes, interrupts, None if unseen is None else unseen.add)
+            states = run.train(redraw=cold and before is not None)
         for net in ready.nets:
             net.settle()
+        resume = _resume(call, plan, run, generators)
         kept = [] if before is None else before.all_states()
         kept += [state for cycle in states for state in cycle]
-        rule = estimator._rule(known.targets)
-        weighed = weigh_cycles(kept, chosen.n_chains, rule, judged.unseen, known.targets)
-    return Fitted(ready.nets, *weighed, *known, resume), run.messages
+        fitted = _weigh(call, ready, kept, unseen, resume)
+    return fitted, run.messages
 
 
 def choose_members(
-    estimator: NetParameters, fitted: Fitted, X: Any, y: Any, sample_weight: ArrayLike | None
+    estimator: NetParameters, fitted: Fitted, X: object, y: ArrayLike, weight: ArrayLike | None
 ) -> Fitted:
     """Weigh the members of an ensemble again, by other rows and the rule of now."""
     estimator._check_parameters()
     known = Known(fitted.intake, estimator._targets().adopt(fitted.targets))
-    data = read_later(estimator, X, y, sample_weight, known)
+    data = read_later(estimator, X, y, weight, known)
     net, n_samples = fitted.nets[0], data.source.n_samples
     rows = place_rows(known.intake.rows(data.source), torch.empty(n_samples), None, net.device)
     index = [np.arange(n_samples)] * fitted.n_chains
-    unseen = UnseenRows(net, rows.X, index, *_judging(estimator, data, known))
+    rule = estimator._rule(known.targets)
+    unseen = UnseenRows(net, rows.X, index, data.y, data.loss_weight, known.targets, rule)
     for cycle in range(fitted.n_cycles):
         unseen.add(fitted.states(cycle))
-    rule = estimator._rule(known.targets)
     weighed = weigh_cycles(fitted.all_states(), fitted.n_chains, rule, unseen, known.targets)
     return replace(fitted, **weighed._asdict())
 
 
-# ----------------------------------------------------------------------- rows, folds, generators
-
-
-def _read(
-    estimator: NetParameters, given: Given, before: Fitted | None
-) -> tuple[Examples, Known, Examples | None]:
-    """Check what the user gave: rows to train on, what is known of them, rows to judge by."""
+def _read(estimator: NetParameters, given: Given, before: Fitted | None) -> Call:
+    """Check parameters and rows, and decide which rows each chain leaves out."""
+    if before is not None:
+        estimator._check_unchanged(before.resume.made_of)
+    estimator._check_parameters()
     data, known = read_training(
         estimator,
         given.X,
@@ -158,22 +140,32 @@ def _read(
         before=None if before is None else before.known,
     )
     held = read_validation(estimator, given.X_val, given.y_val, given.sample_weight_val, known)
-    return data, known, held
+    seed = seed_of(estimator.random_state) if before is None else before.resume.seed
+    chosen = choose_folds(
+        estimator._asked_folds(),
+        data.source,
+        data.y,
+        given.groups,
+        seed,
+        has_validation=held is not None,
+        before=None if before is None else before.resume.chosen,
+    )
+    return Call(estimator, given.is_one_cycle, before, data, held, known, seed, chosen)
 
 
-def _make_generators(
-    device: torch.device, seed: int, n_chains: int, before: Fitted | None
-) -> list[Generators]:
+def _make_generators(call: Call, device: torch.device) -> list[Generators]:
     """Make those of each chain, at its seed or where it had come to."""
-    if before is not None:
-        return [Generators(device, state) for state in before.resume.generators]
-    return [Generators(device, chain_seed(seed, k)) for k in range(n_chains)]
+    if call.before is not None:
+        return [Generators(device, state) for state in call.before.resume.generators]
+    return [Generators(device, chain_seed(call.seed, k)) for k in range(call.chosen.n_chains)]
 
 
-def _learn_columns(
-    estimator: NetParameters, intake: Intake, data: Examples, device: torch.device
-) -> Intake:
-    return intake.encode(
+def _learn_columns(call: Call, device: torch.device) -> Call:
+    """Learn what the network sees of X, in the first call."""
+    if call.before is not None:
+        return call
+    estimator, data = call.estimator, call.data
+    intake = call.known.intake.encode(
         data.source,
         data.sample_weight,
         estimator._new_encoder(),
@@ -181,27 +173,18 @@ def _learn_columns(
         batch_size=estimator._batch_size(data.source.n_samples),
         device=device,
     )
+    return call._replace(known=call.known._replace(intake=intake))
 
 
-# ------------------------------------------------------------------------------- nets and rows
-
-
-def _prepare(
-    estimator: NetParameters,
-    data: Examples,
-    known: Known,
-    chosen: Chosen,
-    generators: list[Generators],
-    before: Fitted | None,
-    has_validation: bool,
-) -> Ready:
+def _prepare(call: Call, generators: list[Generators]) -> Ready:
     """Make the nets or carry them on, and put the rows where they are."""
-    intake, targets = known
-    X = intake.rows(data.source)
+    estimator, before, chosen = call.estimator, call.before, call.chosen
+    intake, targets = call.known
+    X = intake.rows(call.data.source)
     n_samples, probe_rows = len(X), X[:N_PROBE_ROWS]
     recipe = estimator._recipe(intake, targets, n_samples, chosen.n_chains)
     if before is None:
-        has_unseen = has_validation or chosen.folds is not None
+        has_unseen = call.held is not None or chosen.folds is not None
         nets = make_nets(recipe, generators, probe_rows, has_unseen=has_unseen)
     else:
         lr_ratio = estimator._highest_lr() / before.resume.highest_lr
@@ -211,103 +194,85 @@ def _prepare(
     output = try_out(nets[0], probe_rows, recipe.module_name)
     targets.check_output(output, recipe.module_name, min(N_PROBE_ROWS, n_samples))
     weight = None
-    if data.loss_weight is not None:
+    if call.data.loss_weight is not None:
         for net in nets:
             net.weigh_criterion()
-        weight = torch.from_numpy(data.loss_weight).to(output.dtype)
-    rows = place_rows(X, targets.tensor(data.y, output), weight, device)
+        weight = torch.from_numpy(call.data.loss_weight).to(output.dtype)
+    rows = place_rows(X, targets.tensor(call.data.y, output), weight, device)
     rows = rows.with_chains(chosen.chain_rows(n_samples))
     if before is None:
         nets = join_chains(nets, rows, probe_rows)
     return Ready(nets, rows, probe_rows, output)
 
 
-# --------------------------------------------------------------------------------- unseen rows
+def _judge(call: Call, ready: Ready) -> tuple[UnseenRows | None, list[Any]]:
+    """Prepare the rows by which cycles are weighed: those left out, or those given for it.
 
-
-def _judge(
-    estimator: NetParameters,
-    data: Examples,
-    held: Examples | None,
-    known: Known,
-    chosen: Chosen,
-    ready: Ready,
-) -> Judged:
-    """Prepare the rows by which cycles are weighed: those left out, or those given for it."""
-    none = Judged(None, [None] * chosen.n_chains)
-    if held is not None:
-        X = known.intake.rows(held.source)
-        y = known.targets.tensor(held.y, ready.output)
-        judged, rows = held, place_rows(X, y, None, ready.nets[0].device)
-        index: list[Rows] = [np.arange(len(X))] * chosen.n_chains
-    elif chosen.folds is not None:
-        judged, rows, index = data, ready.rows, chosen.folds.left_out
+    The second result has for each chain the rows for callbacks that monitor unseen ones.
+    """
+    net, targets, n_chains = ready.nets[0], call.known.targets, call.chosen.n_chains
+    nothing: list[Any] = [None] * n_chains
+    if call.held is not None:
+        X = call.known.intake.rows(call.held.source)
+        y = targets.tensor(call.held.y, ready.output)
+        judged, rows = call.held, place_rows(X, y, None, net.device)
+        index: list[Rows] = [np.arange(len(X))] * n_chains
+    elif call.chosen.folds is not None:
+        judged, rows, index = call.data, ready.rows, call.chosen.folds.left_out
     else:
-        return none
+        return None, nothing
     weight = judged.loss_weight
     if weight is not None and not weight[np.concatenate(index)].any():
-        return none
-    net = ready.nets[0]
-    unseen = UnseenRows(net.of_one_chain(), rows.X, index, *_judging(estimator, judged, known))
+        return None, nothing
+    rule = call.estimator._rule(targets)
+    unseen = UnseenRows(net.of_one_chain(), rows.X, index, judged.y, weight, targets, rule)
     if not monitors_unseen(net):
-        return none._replace(unseen=unseen)
-    return Judged(unseen, [rows.part(torch.from_numpy(part)) for part in index])
+        return unseen, nothing
+    return unseen, [rows.part(torch.from_numpy(part)) for part in index]
 
 
-def _judging(estimator: NetParameters, judged: Examples, known: Known) -> tuple[Any, ...]:
-    """Return what unseen predictions are compared with, and the rule for members."""
-    targets = known.targets
-    truth = targets.truth(judged.y)
-    return truth, judged.loss_weight, targets.values, estimator._rule(targets)
-
-
-def _patience(
-    estimator: NetParameters, known: Known, n_before: int, n_planned: int
-) -> Patience | None:
-    """Say when unseen rows are to end the run; None: never."""
-    # "auto" ends runs too: that pays (see benchmarks/README.md).
-    early = estimator.early_stopping
-    if early is True or (early and known.targets.is_loss_known):
-        return Patience(int(estimator.n_iter_no_change), n_before, n_before + n_planned)
-    return None
-
-
-# ------------------------------------------------------------------------------------- the run
-
-
-def _plan(estimator: NetParameters, given: Given, ready: Ready, before: Fitted | None) -> RunPlan:
+def _plan(call: Call, ready: Ready) -> RunPlan:
     """Plan steps, cycles and rates."""
-    done = None if before is None else Done(before.n_cycles, before.resume.n_steps)
-    timetable = estimator._timetable(len(ready.rows), is_one_cycle=given.is_one_cycle)
+    done = None
+    if call.before is not None:
+        done = Done(call.before.n_cycles, call.before.resume.n_steps)
+    timetable = call.estimator._timetable(len(ready.rows), is_one_cycle=call.is_one_cycle)
     return plan_run(timetable, count_steps(ready), done)
 
 
-def _make_run(
-    estimator: NetParameters,
-    ready: Ready,
-    judged: Judged,
-    plan: RunPlan,
-    generators: list[Generators],
-    interrupts: Interrupts,
-    before: Fitted | None,
-    known: Known,
-) -> Run:
-    """Set up the lanes, and show the unseen rows the cycles of earlier calls."""
-    n_before = 0 if before is None else before.n_cycles
-    lanes = make_lanes(
-        ready,
-        judged.valid,
-        plan,
-        generators,
-        interrupts,
-        cold=estimator.restart == "cold",
-        progress=plan.progress(n_before) if estimator.verbose else None,
+def _show_earlier(call: Call, unseen: UnseenRows, plan: RunPlan) -> None:
+    """Show the unseen rows the cycles of earlier calls, and say when they may end the run."""
+    if call.before is not None:
+        for cycle in range(call.n_before):
+            unseen.add(call.before.states(cycle))
+    early = call.estimator.early_stopping
+    # "auto" ends runs too: that pays (see benchmarks/README.md).
+    if early is True or (early and call.known.targets.is_loss_known):
+        n_iter_no_change = int(call.estimator.n_iter_no_change)
+        unseen.patience = Patience(n_iter_no_change, call.n_before, call.n_before + plan.n_cycles)
+
+
+def _resume(call: Call, plan: RunPlan, run: Run, generators: list[Generators]) -> Resume:
+    """Note what a later call needs to go on."""
+    done = 0 if call.before is None else call.before.resume.n_steps
+    return Resume(
+        generators=[chain.state() for chain in generators],
+        seed=call.seed,
+        chosen=call.chosen._replace(folds=None),
+        n_steps=max(0, done - plan.burn_in + run.n_steps),
+        made_of=call.estimator._made_of(),
+        highest_lr=call.estimator._highest_lr(),
     )
-    unseen = judged.unseen
-    if unseen is None:
-        return Run(plan, lanes, interrupts)
-    if before is not None:
-        for cycle in range(n_before):
-            unseen.add(before.states(cycle))
-    unseen.patience = _patience(estimator, known, n_before, plan.n_cycles)
-    return Run(plan, lanes, interrupts, unseen.add)
+
+
+def _weigh(
+    call: Call,
+    ready: Ready,
+    states: list[dict[str, torch.Tensor]],
+    unseen: UnseenRows | None,
+    resume: Resume,
+) -> Fitted:
+    rule = call.estimator._rule(call.known.targets)
+    n_chains = call.chosen.n_chains
+    weighed = weigh_cycles(states, n_chains, rule, unseen, call.known.targets)
+    return Fitted(ready.nets, *weighed, *call.known, resume)

@@ -2,7 +2,7 @@
 
 from abc import ABCMeta, abstractmethod
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import joblib
 import numpy as np
@@ -20,12 +20,8 @@ from ._data.targets import Targets
 from ._nets.modules import check_can_reset, constructor_of, keyword_names
 from ._training.making import Recipe
 from ._training.planning import Timetable
-from .defaults import (
-    auto_batch_size,
-    auto_column_dropout,
-    auto_hidden,
-    auto_max_epochs,
-)
+from ._types import Options, Parameter
+from .defaults import auto_batch_size, auto_column_dropout, auto_hidden, auto_max_epochs
 from .keywords import KeywordParameters, check_keywords, net_arguments
 from .members import RULES, UNSEEN_RULES
 from .networks import TableNetwork
@@ -38,7 +34,7 @@ AUTO_OPTIMIZER = torch.optim.AdamW, {"betas": (0.9, 0.99), "weight_decay": 0.0}
 class NetParameters(KeywordParameters, metaclass=ABCMeta):
     """The parameters that classifier and regressor share, and how they are checked."""
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "module": [callable, None],
         "n_cycles": [Interval(Integral, 1, None, closed="left")],
         "cycle_mult": [Interval(Real, 0, None, closed="neither")],
@@ -72,56 +68,10 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         "verbose": ["verbose"],
     }
 
-    @abstractmethod
-    def __init__(
-        self,
-        module: Any,
-        *,
-        n_cycles: Any,
-        cycle_mult: Any,
-        lr: Any,
-        max_epochs: Any,
-        batch_size: Any,
-        schedule: Any,
-        restart: Any,
-        optimizer: Any,
-        criterion: Any,
-        n_chains: Any,
-        members: Any,
-        validation: Any,
-        early_stopping: Any,
-        n_iter_no_change: Any,
-        categorical_features: Any,
-        net: Any,
-        callbacks: Any,
-        device: Any,
-        warm_start: Any,
-        random_state: Any,
-        verbose: Any,
-        **kwargs: Any,
-    ):
-        self.module = module
-        self.n_cycles = n_cycles
-        self.cycle_mult = cycle_mult
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.schedule = schedule
-        self.restart = restart
-        self.optimizer = optimizer
-        self.criterion = criterion
-        self.n_chains = n_chains
-        self.members = members
-        self.validation = validation
-        self.early_stopping = early_stopping
-        self.n_iter_no_change = n_iter_no_change
-        self.categorical_features = categorical_features
-        self.net = net
-        self.callbacks = callbacks
-        self.device = device
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
+    def _keep(self, kwargs: Options, **named: Parameter) -> None:
+        """Store the parameters as they are given, those by prefix in a place of their own."""
+        for name, value in named.items():
+            setattr(self, name, value)
         self._kwargs = kwargs
 
     #: The skorch class that trains where `net` is None.
@@ -175,14 +125,14 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             )
         schedules.check_options(self.schedule, lr=self._highest_lr(), **options)
 
-    def _optimizer(self) -> tuple[Any, dict[str, Any]]:
+    def _optimizer(self) -> tuple[Parameter, Options]:
         """Return the optimizer, and its arguments unless keywords say otherwise."""
         return AUTO_OPTIMIZER if self.optimizer == "auto" else (self.optimizer, {})
 
-    def _highest_lr(self) -> Any:
+    def _highest_lr(self) -> float:
         return self._by_prefix("optimizer").get("lr", self.lr)
 
-    def _made_of(self) -> dict[str, Any]:
+    def _made_of(self) -> Options:
         """Return the parameters that a net is made of; they cannot change while it goes on."""
         names = ["module", "optimizer", "criterion", "net"]
         names += [
@@ -193,7 +143,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         ]
         return {name: getattr(self, name) for name in names}
 
-    def _check_unchanged(self, then: dict[str, Any]) -> None:
+    def _check_unchanged(self, then: Options) -> None:
         """Refuse to go on with a net that the parameters of now would not make."""
         now = self._made_of()
         for name in sorted({*now, *then}):
@@ -203,10 +153,10 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
                     f"{then.get(name)!r} as at its first fit; fit it anew with warm_start=False."
                 )
 
-    def _criterion(self) -> Any:
+    def _criterion(self) -> Parameter:
         return self._targets().default_criterion if self.criterion is None else self.criterion
 
-    def _module(self) -> Any:
+    def _module(self) -> Parameter:
         return TableNetwork if self.module is None else self.module
 
     def _module_name(self) -> str:
@@ -258,7 +208,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             self.validation, self.n_chains, self.members, self.module is None, is_classifier(self)
         )
 
-    def _rule(self, targets: Targets) -> Any:
+    def _rule(self, targets: Targets) -> Parameter:
         """Return the rule for members: "auto" looks at unseen rows where the loss is known."""
         is_known = self.members != "auto" or targets.is_loss_known
         return self.members if is_known else "all"
@@ -270,13 +220,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         return auto_max_epochs(n_samples) if self.max_epochs == "auto" else int(self.max_epochs)
 
     def _check_each(self) -> None:
-        """Check each named parameter by itself: value first, then the rule.
-
-        Raises
-        ------
-        InvalidParameterError
-            A ValueError and a TypeError.
-        """
+        """Check each named parameter by itself; an error gives the value, then the rule."""
         for name, constraints in self._parameter_constraints.items():
             value = getattr(self, name)
             made = [make_constraint(constraint) for constraint in constraints]
@@ -287,7 +231,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
                 raise InvalidParameterError(f"Got {name}={value!r}, but expected {rule}.")
 
 
-def _is_same(one: Any, other: Any) -> bool:
+def _is_same(one: object, other: object) -> bool:
     """Tell whether two parameters are one object or equal by value."""
     if one is other:
         return True
@@ -297,7 +241,7 @@ def _is_same(one: Any, other: Any) -> bool:
         return joblib.hash(one) == joblib.hash(other)
 
 
-def _in_words(constraint: Any) -> str:
+def _in_words(constraint: Interval) -> str:
     """Word a constraint of scikit-learn's as a rule that need not be decoded."""
     if not isinstance(constraint, Interval):
         return str(constraint).replace("a str among", "one of")

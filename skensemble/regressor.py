@@ -1,28 +1,43 @@
 """The regressor."""
 
-from collections.abc import Iterator
-from typing import Any, Self
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import torch
+from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
+from sklearn.utils import Tags
+from skorch import NeuralNet
 
 from ._data.targets import RealTargets, squeeze_output
 from ._training.net import RegressorNet
+from ._types import (
+    CriterionLike,
+    Floats,
+    Input,
+    Members,
+    ModuleLike,
+    Parameter,
+    RandomState,
+    Schedule,
+    Validation,
+)
 from .base import BaseSnapshotEnsemble
 
 
 class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     """Networks trained over several cycles, whose snapshots predict together.
 
-    One run of stochastic gradient descent, the learning rate brought down to its lowest and set
-    up again `n_cycles` times; the weights at the end of each cycle are kept in memory, and the
-    mean of their outputs predicts ([1]_).
+    Within one run of stochastic gradient descent the learning rate falls and restarts `n_cycles`
+    times. The weights at the end of each cycle are kept in memory, and the mean of their outputs
+    predicts ([1]_).
 
     The built-in network is trained in several chains: copies of it that take every step together,
-    each from an initialisation of its own ([4]_). Each chain leaves out a fold of the rows, and
-    the cycles are weighted by what they predict out of fold ([5]_). A `module` of yours is trained
-    in one chain on all rows, and its snapshots count alike, unless you say otherwise.
+    each from its own initialisation ([4]_). Each chain leaves out a fold of the rows, and the
+    cycles are weighted by their predictions out of fold ([5]_). A `module` of your own is trained
+    in one chain on all rows and its snapshots have equal weights, unless you ask for more.
 
     Parameters
     ----------
@@ -33,19 +48,19 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         fit, its parameters being the start of the first chain. None: the built-in network for
         tables (:class:`~skensemble.networks.TableNetwork`), whose columns are centred and scaled.
     n_cycles : int, default=8
-        Number of cycles, and so of snapshots of each chain, in one budget. More than there are
-        steps are clipped with a warning.
+        Number of cycles in one budget, and of snapshots of each chain. It is clipped to the number
+        of steps, with a warning.
     cycle_mult : float, default=1.5
         Each cycle is this many times as long as the one before (T_mult in [2]_).
     lr : float, default=0.012
-        Highest learning rate, at which every cycle starts or which it passes.
+        Highest learning rate of a cycle.
     max_epochs : int or "auto", default="auto"
-        The budget: passes of each chain over its rows, the same whatever `n_cycles` is. Cycles
-        end on steps, so that it need not be a multiple of `n_cycles`. "auto": as many as make
-        4,000 steps of the automatic `batch_size` over all rows, at least 10 and at most 250 (at
-        most half the number of rows, but not below 100).
+        The budget: how often each chain passes over its rows, for any number of cycles. It need
+        not be a multiple of `n_cycles`, since cycles end on steps. "auto": as many as make 4,000
+        steps of the automatic `batch_size` over all rows, at least 10 and at most 250 (at most
+        half the number of rows, but not below 100).
     batch_size : int or "auto", default="auto"
-        Rows of a step, at most; all batches of an epoch are of one size, give or take a row.
+        Largest number of rows in a step. The batches of an epoch differ by one row at most.
         "auto": the number of rows / 24, rounded to a power of two from 32 to 128.
     schedule : {"cosine", "triangular", "triangular2", "exp_range"} or callable, \
             default="cosine"
@@ -53,64 +68,67 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         of [3]_, section 3. A callable gets an object with ``step``, ``cycle``, ``progress`` (in
         [0, 1)) and ``length``, and returns a fraction of `lr`.
     restart : {"warm", "cold"}, default="warm"
-        Whether a new cycle goes on from the weights there are, or draws new ones: an ordinary
-        deep ensemble within the same budget.
+        Whether a new cycle keeps the weights or draws new ones. "cold" makes an ordinary deep
+        ensemble within the same budget.
     optimizer : torch.optim.Optimizer class or "auto", default="auto"
-        Where torch has a fused step for it, that is used. "auto": ``torch.optim.AdamW`` with
+        Its fused step is used where torch has one. "auto": ``torch.optim.AdamW`` with
         ``betas=(0.9, 0.99)`` and without weight decay, unless ``optimizer__*`` say otherwise.
     criterion : nn.Module class or instance, default=None
         The loss of the outputs. None: ``torch.nn.MSELoss``.
         With that or ``L1Loss``, y is centred and scaled for training, and predictions are scaled
         back; any other sees y as it is.
     n_chains : int or "auto", default="auto"
-        Copies of the network, each with an initialisation, batches and a fold of its own. The
-        snapshots of one run are alike; those of several chains differ more ([4]_). More chains
-        than rows are clipped with a warning. "auto": 1 for a `module` of yours. For the built-in
-        network 16, 8 from 10,000 rows and 4 from 200,000 rows on; below 256 rows one for each 16
-        rows, and 1 up to 32 rows. Where `validation` is a splitter, the number of its splits.
+        Number of copies of the network, each with its own initialisation, batches and fold. The
+        snapshots of one run are alike; those of several chains differ more ([4]_). It is clipped
+        to the number of rows, with a warning. "auto": 1 for a `module` of your own. For the
+        built-in network 16, 8 from 10,000 rows and 4 from 200,000 rows on; below 256 rows one for
+        each 16 rows, and 1 up to 32 rows. Where `validation` is a splitter, the number of its
+        splits.
     members : {"auto", "all", "stacked", "greedy"}, int or callable, default="auto"
-        Weight of each cycle, which its chains share. "all": the same for all. An int: the same for
-        the last so many ([1]_, section 3), 0 for the others. By unseen rows: "stacked" finds the
-        weights, at least 0 and of sum 1, that have the least squared error ([5]_); "greedy" adds,
-        round after round, the cycle that lowers it most ([6]_, section 2.1). A callable gets
-        ``predictions`` of shape (n_cycles, n_unseen, n_outputs), ``y`` (values) and
-        ``sample_weight``, and returns a weight for each cycle. Cycles of weight 0 cost nothing at
-        prediction. "auto": "stacked" where there are unseen rows and the criterion is None or one
-        of torch's losses of differences, else "all".
+        Weight of each cycle, which its chains share. "all": equal weights. An int: equal weights
+        for that many last cycles ([1]_, section 3), 0 for the others. Two rules look at unseen
+        rows: "stacked" finds the weights, at least 0 and of sum 1, that have the least squared
+        error ([5]_); "greedy" adds, round after round, the cycle that lowers it most ([6]_, section
+        2.1). A callable gets ``predictions`` of shape (n_cycles, n_unseen, n_outputs), ``y``
+        (values) and ``sample_weight``, and returns a weight for each cycle. Cycles of weight 0 cost
+        nothing at prediction. "auto": "stacked" where there are unseen rows and the criterion is
+        None or one of torch's losses of differences, else "all".
     validation : {"auto", "cross"}, float, splitter or None, default="auto"
-        Rows that a chain is not trained on. "cross": each chain leaves out a fold of its own; a
-        single chain leaves out one of five. A float: this fraction of the rows, the same for all
-        chains. A splitter of scikit-learn that leaves out each row exactly once, such as
-        GroupKFold: a split for each chain. None: no rows. "auto": "cross" with several chains,
-        else None. The cycles are weighted and scored by these rows (see Notes).
+        Rows that a chain is not trained on; the cycles are weighted and scored by them (see
+        Notes). "cross": each chain leaves out its own fold; a single chain leaves out one of five.
+        A float: all chains leave out this fraction of the rows. A splitter of scikit-learn that
+        leaves out each row exactly once, such as GroupKFold: one split for each chain. None: no
+        rows. "auto": "cross" with several chains, else None.
     early_stopping : bool or "auto", default="auto"
-        Whether the run ends after `n_iter_no_change` cycles that brought no gain for the unseen
-        rows. Without unseen rows it does nothing. "auto": see Notes.
+        Whether the run ends after `n_iter_no_change` cycles without gain on the unseen rows.
+        Without unseen rows it has no effect. "auto": see Notes.
     n_iter_no_change : int, default=2
-        Number of such cycles in a row. They are kept, and weighted as the others are.
+        Number of cycles without gain, in a row, that end a run. They are kept and weighted like
+        the others.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
-        Columns that are categories, of the built-in network. "from_dtype": those of a frame whose
-        type says so, and strings. A list of names or positions, or a mask: these alone, and any
-        other column that is no number is refused. None: no column. See Notes.
+        Which columns the built-in network takes as categories. "from_dtype": those whose type in
+        a frame says so, and strings. A list of names or positions, or a mask: only these; any
+        other column that is not a number is refused. None: no column. See Notes.
     net : skorch.NeuralNet subclass, default=None
-        A class of your own to train with, such as one that overrides ``get_loss``. None: ours.
+        A class of your own to train with, such as one that overrides ``get_loss``. None: the
+        estimator's own.
     callbacks : list of skorch callbacks, default=None
-        Copies of them run beside ours; find them in ``net_.callbacks_``. None: no others.
+        Callbacks to run. Copies of them are used; find these in ``net_.callbacks_``.
     device : str or torch.device, default="cpu"
         Where to train and predict.
     warm_start : bool, default=False
         Whether `fit` adds another full budget to a fitted ensemble.
     random_state : int, RandomState instance or None, default=None
-        An integer makes a fit the same to the bit.
+        An integer makes fits equal to the bit.
     verbose : int, default=0
-        1 prints a line for each cycle and a progress bar, 0 nothing at all.
+        1 prints a line for each cycle and a progress bar, 0 prints nothing.
     **kwargs : dict
         Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden``, by
         default 128-128 for up to 8 chains and 64-64 for more, ``dropout`` and
         ``column_dropout``, by default 0), ``optimizer__*``, ``criterion__*``,
-        ``iterator_train__*`` (of a DataLoader, which then replaces our batches),
+        ``iterator_train__*`` (of a DataLoader, which then replaces the built-in batches),
         ``callbacks__*``, ``net__*`` (the rest of skorch's ``NeuralNet``), and
-        ``schedule__min_lr``, ``schedule__gamma`` (decay a step of "exp_range") and
+        ``schedule__min_lr``, ``schedule__gamma`` (decay per step of "exp_range") and
         ``schedule__burn_in_epochs`` (epochs at `lr` before the first cycle).
 
     Attributes
@@ -136,50 +154,50 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         Number of chains.
     validation_score_ : float
         Negative mean squared error of the unseen rows under the weights of the cycles: higher is
-        better. There only where there are unseen rows.
+        better. Only where there are unseen rows.
     cycle_scores_ : ndarray of float64 of shape (`n_cycles_`,)
-        The same after 1, 2, … cycles.
+        This score after 1, 2, … cycles.
     oof_prediction_ : ndarray of float64 of shape (n_samples,) or (n_samples, n_outputs)
         Prediction of each row of the last fit, out of fold; NaN where all chains were trained on
-        it. There only with several chains that leave out rows.
+        it. Only with several chains that leave out rows.
 
     See Also
     --------
-    SnapshotEnsembleClassifier : The same for classification.
+    SnapshotEnsembleClassifier : The counterpart for classification.
     learning_rates : The rates of a run as an array, without training.
     skensemble.model_selection.cycle_curve : The score after 1, 2, … cycles.
 
     Notes
     -----
-    A fold is a hash of a row's values and of the seed, or of its group where `fit` is given
-    groups. So identical rows share a fold, in this call and in later ones; rows of a dataset are
-    told apart by their number. With ``X_val`` given to `fit`, nothing else is left out.
+    A row's fold is a hash of its values and of the seed, or of its group where `fit` gets groups.
+    So identical rows share a fold, in this call and in later ones. Rows of a dataset are told
+    apart by their number. With ``X_val`` given to `fit`, no other rows are left out.
 
     A row's unseen prediction is the mean over the chains that left it out: with "cross", that of
-    one chain. The ensemble averages over all chains, and mostly scores better than
-    ``validation_score_`` says. The weights of the cycles are chosen by the rows that are scored;
-    they are few numbers, but with few rows the score is a little too good for that. Weights of
+    one chain. The ensemble averages over all chains and usually scores better than
+    ``validation_score_``. The rows that are scored also choose the weights of the cycles. These
+    are few numbers, yet with few rows they make the score slightly optimistic. Weights of
     rows count in both.
 
-    Cycles are compared by the squared error of what `predict` returns, whatever the `criterion`
-    is. With one of torch's that is no loss of differences, such as ``PoissonNLLLoss``, that may be
-    on another scale than y; "auto" is then "all" for `members` and False for `early_stopping`.
+    Cycles are compared by the squared error of `predict`, for any `criterion`. A criterion that is
+    not a loss of differences, such as ``PoissonNLLLoss``, may have outputs on another scale than y;
+    "auto" is then "all" for `members` and False for `early_stopping`.
 
-    With ``early_stopping="auto"`` a run ends early wherever there are unseen rows. A gain is a loss
-    that is lower than the least before by more than a thousandth of it.
+    With ``early_stopping="auto"`` a run ends early wherever there are unseen rows. A cycle is a
+    gain if it lowers the least loss so far by more than a thousandth.
 
-    Chains of a module that ``torch.func.vmap`` takes train as one batched module. Those of others
-    (such as one with a ``nn.GRU``), of a `net` with a training step of its own, or with callbacks
-    that look at single batches train one after another, cycle by cycle. The results are the same
-    but for rounding and for what dropout draws.
+    Chains of a module that ``torch.func.vmap`` supports train as one batched module. Chains of
+    other modules (such as one with a ``nn.GRU``), of a `net` with its own training step, and with
+    callbacks that look at single batches train one after another, cycle by cycle. The results
+    differ by rounding and by the masks that dropout draws.
 
     The built-in network takes tables as they are: arrays, sparse matrices, and frames of pandas,
-    polars and others with numbers, categories, strings, booleans and dates. Missing values are
-    values of their own, and categories that `fit` has not seen are none.
-    The user guide says how each kind of column is read.
+    polars and others with numbers, categories, strings, booleans and dates. It learns from
+    missing values, and treats a category that `fit` has not seen as none of the known ones.
+    :ref:`The user guide <reading-tables>` says how each kind of column is read.
 
-    Up to 32 rows in one batch, the built-in network trains in float64 and without any dropout:
-    there a row of weight two is the same as two rows.
+    Up to 32 rows in one batch, the built-in network trains in float64 and without any dropout, so
+    that a row of weight two equals two rows.
 
     References
     ----------
@@ -212,33 +230,34 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
 
     def __init__(
         self,
-        module: Any = None,
+        module: ModuleLike | None = None,
         *,
         n_cycles: int = 8,
         cycle_mult: float = 1.5,
         lr: float = 0.012,
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
-        schedule: Any = "cosine",
+        schedule: Schedule = "cosine",
         restart: str = "warm",
-        optimizer: Any = "auto",
-        criterion: Any = None,
+        optimizer: type[torch.optim.Optimizer] | str = "auto",
+        criterion: CriterionLike | None = None,
         n_chains: int | str = "auto",
-        members: Any = "auto",
-        validation: Any = "auto",
+        members: Members = "auto",
+        validation: Validation | None = "auto",
         early_stopping: bool | str = "auto",
         n_iter_no_change: int = 2,
-        categorical_features: Any = "from_dtype",
-        net: Any = None,
-        callbacks: Any = None,
-        device: Any = "cpu",
+        categorical_features: ArrayLike | None = "from_dtype",
+        net: type[NeuralNet] | None = None,
+        callbacks: Sequence[object] | None = None,
+        device: str | torch.device | None = "cpu",
         warm_start: bool = False,
-        random_state: Any = None,
+        random_state: RandomState | None = None,
         verbose: int = 0,
-        **kwargs: Any,
+        **kwargs: Parameter,
     ):
-        super().__init__(
-            module,
+        self._keep(
+            kwargs,
+            module=module,
             n_cycles=n_cycles,
             cycle_mult=cycle_mult,
             lr=lr,
@@ -260,10 +279,9 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
             warm_start=warm_start,
             random_state=random_state,
             verbose=verbose,
-            **kwargs,
         )
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def partial_fit(self, X: Input, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Add one cycle of all chains to the ensemble, or begin one.
 
         The cycle is ``max_epochs / n_cycles`` epochs of the rows given long. Snapshots that are
@@ -286,7 +304,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         """
         return self._partial_fit(X, y, sample_weight)
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
+    def predict(self, X: Input) -> Floats:
         """Weighted mean of the members' predictions.
 
         The weights are ``member_weights_``; members of weight 0 are not computed.
@@ -303,7 +321,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         fitted, source = self._read(X)
         return squeeze_output(fitted.ensemble(source))
 
-    def staged_predict(self, X: Any) -> Iterator[NDArray[np.float64]]:
+    def staged_predict(self, X: Input) -> Iterator[Floats]:
         """Values predicted after 1, 2, … M cycles of all chains.
 
         Each stage has the weights that the rule `members` gives to its cycles alone.
@@ -320,7 +338,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         fitted, source = self._read(X)
         yield from squeeze_output(fitted.stages(source))
 
-    def predict_members(self, X: Any) -> NDArray[np.float64]:
+    def predict_members(self, X: Input) -> Floats:
         """Predictions of every snapshot, whatever its weight.
 
         Parameters
@@ -340,7 +358,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     def _targets(self) -> RealTargets:
         return RealTargets.of(self.criterion)
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         tags.input_tags.sparse = True

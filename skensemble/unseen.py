@@ -1,6 +1,6 @@
 """Rows that the chains have not seen, and what each cycle predicts for them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Subset
 
 from ._data.rows import DatasetRows
 from ._data.sources import DatasetInput
+from ._data.targets import Targets
 from ._nets.inference import chunk_size, member_outputs
 from ._nets.modules import Batch
 from ._nets.snapshots import Snapshots, State
@@ -74,10 +75,10 @@ class UnseenRows:
     left_out : list of ndarray of int
         The rows to be predicted by each chain.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Class indices, or values.
+        Encoded targets.
     sample_weight : ndarray of shape (n_samples,) or None
-    values_of : callable
-        What is averaged over members, from their raw outputs.
+    targets : Targets
+        Say what outputs and encoded targets mean.
     members : str, int or callable
         How cycles are weighted: see :func:`~skensemble.members.cycle_weights`.
     patience : Patience, default=None
@@ -98,12 +99,12 @@ class UnseenRows:
         left_out: Sequence[NDArray[Any]],
         y: NDArray[Any],
         sample_weight: NDArray[np.float64] | None,
-        values_of: Callable[[torch.Tensor], torch.Tensor],
+        targets: Targets,
         members: Any,
         *,
         patience: Patience | None = None,
     ):
-        self.net, self.X, self.left_out, self.values_of = net, X, left_out, values_of
+        self.net, self.X, self.left_out, self.targets = net, X, left_out, targets
         self.members, self.patience = members, patience
         times = np.zeros(len(y))
         for rows in left_out:
@@ -112,7 +113,7 @@ class UnseenRows:
         all_chains = bool((times == len(left_out)).all())
         self.is_unseen_by_all = not self.is_seen.any() and all_chains
         self._times = np.where(self.is_seen, np.nan, times)[:, None]
-        self._y = y[~self.is_seen]
+        self._y = targets.truth(y)[~self.is_seen]
         weight = np.ones(len(y)) if sample_weight is None else sample_weight
         self._weight = weight[~self.is_seen]
         self.cycles: list[Cycle] = []
@@ -161,7 +162,7 @@ class UnseenRows:
                 continue
             done = 0
             for outputs in member_outputs(self.net, snapshots, [chain], self._batches(rows)):
-                values = self.values_of(outputs.cpu())[0].numpy()
+                values = self.targets.values(outputs.cpu())[0].numpy()
                 if not len(total):
                     shape = (len(self._times), values.shape[1])
                     # Probabilities of all cycles may be the largest thing of a fit.
