@@ -2,6 +2,7 @@
 
 FIRST = [
     "quickstart.py",
+    "one_network_or_an_ensemble.py",
     "learning_rate_and_error.py",
     "custom_module.py",
     "grid_search_cycles.py",
