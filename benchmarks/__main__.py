@@ -4,9 +4,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from . import chains, fit, large, latency, memory, predict, scaling
+from . import by_hand, chains, fit, large, latency, memory, predict, scaling
 from .timing import machine, save, table
 
+Rows = list[dict[str, Any]]
+
+#: Those that measure speed or memory.
 COMMANDS = {
     "fit": fit.run,
     "predict": predict.run,
@@ -15,13 +18,27 @@ COMMANDS = {
     "scaling": scaling.run,
     "chains": chains.run,
     "large": large.run,
+    "by_hand": by_hand.run,
 }
 
 
 def main() -> None:
-    """Run one benchmark, print its tables, and write them as JSON where asked."""
+    """Run one benchmark, print its tables, and write them as JSON if asked to."""
+    arguments = parser().parse_args()
+    if arguments.command in COMMANDS:
+        results = {"": measured(arguments)}
+    else:
+        results = ON_TABLES[arguments.command](arguments)
+    print(machine())
+    for title, rows in results.items():
+        print(f"\n### {title}\n\n{table(rows)}" if title else table(rows))
+    save(arguments.command, results.get("", results), arguments.json)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("command", choices=[*COMMANDS, "outoffold", "accuracy", "search"])
+    parser.add_argument("command", choices=[*COMMANDS, *ON_TABLES])
     parser.add_argument("--repeats", type=int, default=7, help="rounds of each measurement")
     parser.add_argument("--smallest", action="store_true", help="tiny data, to see that it runs")
     parser.add_argument("--json", type=Path, metavar="DIR", help="folder for the JSON file")
@@ -35,69 +52,74 @@ def main() -> None:
     accuracy = parser.add_argument_group("accuracy")
     accuracy.add_argument("--rows", type=int, nargs="+", default=[3_000], help="to train on")
     accuracy.add_argument("--methods", nargs="+", metavar="NAME", help="these alone")
+    accuracy.add_argument("--no-times", action="store_true", help="keep no seconds")
+    accuracy.add_argument("--picture", type=Path, metavar="FILE", help="loss over fit time")
     both = parser.add_argument_group("accuracy, search")
     both.add_argument("--tables", nargs="+", metavar="NAME", help="these alone")
     both.add_argument("--threads", type=int, help="of every method")
     search = parser.add_argument_group("search")
     search.add_argument("--settings", nargs="+", metavar="NAME", help="these alone")
-    accuracy.add_argument(
-        "--no-times", action="store_true", help="keep no seconds, as something else is running"
-    )
-    accuracy.add_argument("--picture", type=Path, metavar="FILE", help="loss over fit time")
-    arguments = parser.parse_args()
-    results = tables_of(arguments)
-    print(machine())
-    for title, rows in results.items():
-        print(f"\n### {title}\n\n{table(rows)}" if title else table(rows))
-    save(arguments.command, results.get("", results), arguments.json)
+    return parser
 
 
-def tables_of(arguments: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """What a benchmark found, by the titles of its tables; a single one has none."""
-    if arguments.command == "outoffold":
-        from . import outoffold  # here, since it needs pandas and the others do not
-
-        return outoffold.run(
-            smallest=arguments.smallest,
-            data=arguments.data,
-            splits=arguments.splits,
-            cache=arguments.cache,
-            bootstrap=arguments.bootstrap,
-        )
-    if arguments.command == "search":
-        from . import search
-
-        rows = search.run(
-            smallest=arguments.smallest,
-            data=arguments.data,
-            splits=arguments.splits,
-            settings=arguments.settings,
-            only=arguments.tables,
-            cache=arguments.cache,
-            threads=arguments.threads,
-        )
-        return {"": rows}
-    if arguments.command == "accuracy":
-        from . import accuracy
-
-        return accuracy.run(
-            smallest=arguments.smallest,
-            data=arguments.data,
-            splits=arguments.splits,
-            sizes=arguments.rows,
-            methods=arguments.methods or tuple(accuracy.METHODS),
-            only=arguments.tables,
-            cache=arguments.cache,
-            threads=arguments.threads,
-            times=not arguments.no_times,
-            picture=arguments.picture,
-        )
-    rows = COMMANDS[arguments.command](
+def measured(arguments: argparse.Namespace) -> Rows:
+    """Return the rows of a benchmark of speed or memory."""
+    return COMMANDS[arguments.command](
         repeats=2 if arguments.smallest else arguments.repeats,
         smallest=arguments.smallest,
         peers=arguments.peers,
     )
+
+
+def run_outoffold(arguments: argparse.Namespace) -> dict[str, Rows]:
+    """Return the rows of the summaries by their titles."""
+    from . import outoffold  # here, since it needs pandas and those above do not
+
+    return outoffold.run(
+        smallest=arguments.smallest,
+        data=arguments.data,
+        splits=arguments.splits,
+        cache=arguments.cache,
+        bootstrap=arguments.bootstrap,
+    )
+
+
+def run_accuracy(arguments: argparse.Namespace) -> dict[str, Rows]:
+    """Return the rows of the summaries by their titles."""
+    from . import accuracy  # needs pandas as well
+
+    return accuracy.run(
+        smallest=arguments.smallest,
+        data=arguments.data,
+        splits=arguments.splits,
+        sizes=arguments.rows,
+        methods=arguments.methods or tuple(accuracy.METHODS),
+        only=arguments.tables,
+        cache=arguments.cache,
+        threads=arguments.threads,
+        times=not arguments.no_times,
+        picture=arguments.picture,
+    )
+
+
+def run_search(arguments: argparse.Namespace) -> dict[str, Rows]:
+    """Return the rows of its only table, which has no title."""
+    from . import search  # needs pandas as well
+
+    rows = search.run(
+        smallest=arguments.smallest,
+        data=arguments.data,
+        splits=arguments.splits,
+        settings=arguments.settings,
+        only=arguments.tables,
+        cache=arguments.cache,
+        threads=arguments.threads,
+    )
     return {"": rows}
+
+
+#: Those that take tables.
+ON_TABLES = {"outoffold": run_outoffold, "accuracy": run_accuracy, "search": run_search}
 
 
 if __name__ == "__main__":

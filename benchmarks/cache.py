@@ -12,7 +12,7 @@ Result = dict[str, Any]
 
 
 class Cache:
-    """Results by what they depend on, in a JSON file where one is given."""
+    """Results by what they depend on, in a JSON file if one is given."""
 
     def __init__(self, path: Path | None):
         self.path = path
@@ -26,7 +26,7 @@ class Cache:
         label: str,
         is_enough: Callable[[Result], bool] = lambda result: True,
     ) -> Result:
-        """The result that is there, if it is enough, or a new one, which is written at once."""
+        """Return the known result if it is enough, or measure a new one and write it at once."""
         key = json.dumps(parts, default=str)
         if key not in self.results or not is_enough(self.results[key]):
             start = time.perf_counter()

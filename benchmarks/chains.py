@@ -5,7 +5,7 @@ from typing import Any
 from skensemble import SnapshotEnsembleClassifier
 from skensemble.model_selection import cycle_curve
 
-from .search import encoding
+from .estimators import with_encoder
 from .timing import interleaved, ratios
 from .workloads import SMALLEST, WORKLOADS, Perceptron, Workload
 
@@ -14,20 +14,26 @@ KINDS = ("W3", "W1")
 
 
 def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
-    """One row a network and workload."""
+    """Return a row for each network and workload."""
     works = SMALLEST if smallest else WORKLOADS
-    with encoding({"n_pieces": 0}):
-        bare = [row("built-in, scaled columns alone", None, n, works[n], repeats) for n in KINDS]
-    built_in = [row("built-in", None, name, works[name], repeats) for name in KINDS]
-    return [*bare, *built_in, row("through vmap", Perceptron, "W3", works["W3"], repeats)]
+    bare = with_encoder(SnapshotEnsembleClassifier, n_pieces=0)
+    cases = [
+        *(("built-in, scaled columns alone", bare, None, name) for name in KINDS),
+        *(("built-in", SnapshotEnsembleClassifier, None, name) for name in KINDS),
+        ("through vmap", SnapshotEnsembleClassifier, Perceptron, "W3"),
+    ]
+    return [
+        {"network": network, "workload": name, **figures(kind, module, works[name], repeats)}
+        for network, kind, module, name in cases
+    ]
 
 
-def row(network: str, module: Any, name: str, work: Workload, repeats: int) -> dict[str, Any]:
-    """The estimator's own optimizer and cycles, the workload's rows, layers and batches."""
+def figures(kind: Any, module: Any, work: Workload, repeats: int) -> dict[str, float]:
+    """Return the figures of the estimator's own optimizer and cycles on a workload."""
     X, y = work.data()
 
-    def model(n_chains: int) -> SnapshotEnsembleClassifier:
-        return SnapshotEnsembleClassifier(
+    def model(n_chains: int) -> Any:
+        return kind(
             module,
             module__hidden=work.hidden,
             n_chains=n_chains,
@@ -37,17 +43,13 @@ def row(network: str, module: Any, name: str, work: Workload, repeats: int) -> d
             random_state=0,
         )
 
-    seconds = interleaved(
-        {
-            "1": lambda: model(1).fit(X, y),
-            "8": lambda: model(8).fit(X, y),
-            "curve": lambda: cycle_curve(model(8), X, y),
-        },
-        repeats,
-    )
+    calls = {
+        "1": lambda: model(1).fit(X, y),
+        "8": lambda: model(8).fit(X, y),
+        "curve": lambda: cycle_curve(model(8), X, y),
+    }
+    seconds = interleaved(calls, repeats)
     return {
-        "network": network,
-        "workload": name,
         "1 chain, s": sorted(seconds["1"])[repeats // 2],
         "8 chains / 1": ratios(seconds, "1")["8"],
         "cycle_curve / fit": ratios(seconds, "8")["curve"],

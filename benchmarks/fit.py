@@ -7,7 +7,7 @@ from .workloads import SMALLEST, WORKLOADS, Epochs, loop, mlp, ours, skorch, tor
 
 
 def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
-    """A row a workload: seconds of the loop, and each way's ratio to it and to others."""
+    """Return a row for each workload: seconds of the loop, and the ratios of the ways."""
     rows = []
     for name, work in (SMALLEST if smallest else WORKLOADS).items():
         X, y = work.data()

@@ -18,7 +18,7 @@ X, y, X_test, y_test = CASES[case](n)
 if who == "ours":
     from skensemble import SnapshotEnsembleClassifier
     model = SnapshotEnsembleClassifier(random_state=0)
-    # What the libraries take once is none of the fit's.
+    # What the libraries take only once is no part of the fit.
     SnapshotEnsembleClassifier(max_epochs=2, random_state=0).fit(X[:200], y[:200])
 else:
     from catboost import CatBoostClassifier
@@ -40,7 +40,7 @@ print(json.dumps({
 
 
 def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
-    """A row for each table and method; CatBoost where it is installed and peers are asked for."""
+    """Return a row for each table and method; CatBoost if it is installed and `peers` is set."""
     rows = []
     cases = {"pixels": 300} if smallest else {"pixels": 10_000, "long": 1_000_000}
     for case, n in cases.items():
@@ -54,7 +54,7 @@ def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
 
 
 def pixels(n: int) -> tuple[Any, ...]:
-    """Handwritten digits in 28 x 28 pixels, each image moved about; others to test on."""
+    """Return handwritten digits in 28 x 28 pixels, each moved about, and others to test on."""
     import numpy as np
     from scipy.ndimage import zoom
     from sklearn.datasets import load_digits
@@ -78,7 +78,10 @@ def pixels(n: int) -> tuple[Any, ...]:
 
 
 def long(n: int) -> tuple[Any, ...]:
-    """Thirty columns of several distributions; a target of steps, products and a smooth part."""
+    """Return thirty columns of several distributions, and rows to test on.
+
+    The target has steps, products and a smooth part.
+    """
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -98,7 +101,7 @@ CASES = {"pixels": pixels, "long": long}
 
 
 def log_loss(p: Any, y: Any) -> float:
-    """Mean over the rows; classes are numbered."""
+    """Return the mean log-loss over the rows; classes are numbered."""
     import numpy as np
 
     return float(-np.mean(np.log(p[np.arange(len(y)), y].clip(1e-15))))

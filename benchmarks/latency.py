@@ -7,14 +7,15 @@ from sklearn.neural_network import MLPClassifier
 
 from skensemble import SnapshotEnsembleClassifier
 
-from .timing import interleaved, ratios
+from .timing import interleaved, ratios, repeated
 from .workloads import SMALLEST, WORKLOADS
 
 
 def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
-    """Whole calls, validation included, MLPClassifier with hidden layers of 128 and 128.
+    """Time whole calls, validation included, of ours and of MLPClassifier.
 
-    Ten snapshots of one chain of the same size, and what the defaults make: all with a weight.
+    MLPClassifier has hidden layers of 128 and 128. Ours has ten snapshots of one chain of the
+    same size, or what the defaults make: all members with a weight.
     """
     work = (SMALLEST if smallest else WORKLOADS)["W1"]
     X, y = work.data()
@@ -25,29 +26,24 @@ def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
     )
     default = SnapshotEnsembleClassifier(**brief, random_state=0)
     theirs = MLPClassifier((128, 128), max_iter=2, tol=1e9, n_iter_no_change=1).fit(X, y)
-    row, calls = X[:1], 20 if smallest else 500
+    calls = 20 if smallest else 500
+    models = {"one chain, ten cycles": ten, "defaults": default}
+    return [
+        {"ours": name, **figures(model.fit(X, y), theirs, X[:1], calls, repeats)}
+        for name, model in models.items()
+    ]
 
-    def many(predict: Any) -> Any:
-        def call() -> None:
-            for _ in range(calls):
-                predict(row)
 
-        return call
-
-    rows = []
-    for name, model in {"one chain, ten cycles": ten, "defaults": default}.items():
-        model.fit(X, y)
-        seconds = interleaved(
-            {"MLPClassifier": many(theirs.predict_proba), "ours": many(model.predict_proba)},
-            repeats,
-        )
-        rows.append(
-            {
-                "ours": name,
-                "rows": 1,
-                "members": int(np.count_nonzero(model.member_weights_)),
-                "MLPClassifier, ms": 1e3 * sorted(seconds["MLPClassifier"])[repeats // 2] / calls,
-                "ours / MLPClassifier": ratios(seconds, "MLPClassifier")["ours"],
-            }
-        )
-    return rows
+def figures(model: Any, theirs: Any, row: np.ndarray, calls: int, repeats: int) -> dict[str, Any]:
+    """Return the figures of one of our models."""
+    ways = {
+        "MLPClassifier": repeated(lambda: theirs.predict_proba(row), calls),
+        "ours": repeated(lambda: model.predict_proba(row), calls),
+    }
+    seconds = interleaved(ways, repeats)
+    return {
+        "rows": 1,
+        "members": int(np.count_nonzero(model.member_weights_)),
+        "MLPClassifier, ms": 1e3 * sorted(seconds["MLPClassifier"])[repeats // 2] / calls,
+        "ours / MLPClassifier": ratios(seconds, "MLPClassifier")["ours"],
+    }

@@ -28,7 +28,10 @@ print(peak() - before, X.nbytes)
 
 
 def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
-    """What a call needs beyond the data that the user holds, relative to them."""
+    """Return the peaks relative to the data that the user holds.
+
+    That of a fit includes the data, and that of a prediction does not.
+    """
     rows = []
     for n in (20_000,) if smallest else (200_000, 1_000_000):
         row: dict[str, Any] = {"rows": n}

@@ -29,10 +29,10 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch.utils.data import DataLoader, TensorDataset
 
 import skensemble
-from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble.defaults import auto_batch_size, auto_max_epochs
 from skensemble.networks import TableNetwork
 
+from .estimators import ESTIMATORS
 from .tables import Table, encoder
 
 
@@ -42,17 +42,17 @@ class Method(NamedTuple):
     label: str
     #: "ours", "variant" (of ours), "trees" or "network".
     kind: str
-    #: Of the training rows, a seed, a number of threads and further options, the estimator.
+    #: Makes the estimator from the training rows, a seed, a number of threads and options.
     make: Callable[..., Any]
-    #: The distributions that it may come from, one of which has to be installed.
+    #: Distributions that it may come from; one of them has to be installed.
     distributions: tuple[str, ...]
-    #: What makes it quick, to see that it runs. Those without are not run then.
+    #: Options that make it quick, to see that it runs. Methods without any are not run then.
     smallest: dict[str, Any] | None = None
     #: Seeds at most, where a fit takes long.
     splits: int | None = None
 
     def version(self) -> str | None:
-        """Of the installed distribution; None where there is none."""
+        """Return the version of the installed distribution, or None if there is none."""
         for name in self.distributions:
             try:
                 return version(name)
@@ -61,7 +61,7 @@ class Method(NamedTuple):
         return None
 
     def settings(self, train: Table, options: dict[str, Any]) -> dict[str, Any]:
-        """What its results depend on beside the rows and the seed."""
+        """Return what the results depend on beside the rows and the seed."""
         settings = {"version": self.version(), **options}
         if self.kind in ("ours", "variant"):
             estimator = self.make(train, seed=None, threads=1, **options)
@@ -73,7 +73,7 @@ class Method(NamedTuple):
 
 @functools.cache
 def source_digest() -> str:
-    """Of the package's source files: other code is another method."""
+    """Return a digest of the package's source files: other code is another method."""
     digest = hashlib.sha256()
     for file in sorted(Path(skensemble.__file__).parent.rglob("*.py")):
         digest.update(file.name.encode() + file.read_bytes())
@@ -84,34 +84,33 @@ def source_digest() -> str:
 
 
 def ours(train: Table, seed: int | None, threads: int, **options: Any) -> Any:
-    """Our estimator on the raw frame."""
-    estimator = _by_task(train, SnapshotEnsembleClassifier, SnapshotEnsembleRegressor)
-    return estimator(random_state=seed, **options)
+    """Return our estimator, for the raw frame."""
+    return ESTIMATORS[train.task](random_state=seed, **options)
 
 
-#: No row left out, and so nothing to weigh or to stop by.
+#: No row is left out, so that no unseen rows choose weights or stop the fit.
 ALL_ROWS = {"validation": None, "early_stopping": False}
 
 
 def one_chain_last(train: Table, seed: int | None, threads: int, **options: Any) -> Any:
-    """One network, as its run leaves it."""
+    """Return a single network, as its run leaves it."""
     return ours(train, seed, threads, n_chains=1, members=1, **ALL_ROWS, **options)
 
 
 def without_chains(train: Table, seed: int | None, threads: int, **options: Any) -> Any:
-    """One network and one fold of the rows, by which its cycles are weighted."""
+    """Return a single network whose cycles are weighted by one fold of the rows."""
     return ours(train, seed, threads, n_chains=1, validation="cross", **options)
 
 
 def mean_of_all(train: Table, seed: int | None, threads: int, **options: Any) -> Any:
-    """The plain mean of the cycles of all chains."""
+    """Return the plain mean of the cycles of all chains."""
     return ours(train, seed, threads, members="all", **ALL_ROWS, **options)
 
 
 def deep_ensemble(train: Table, seed: int | None, threads: int, **options: Any) -> Any:
-    """Eight networks of one cycle each, with as many steps as ours takes over seven folds of eight.
+    """Return eight networks of one cycle each.
 
-    Ours may stop before.
+    They take as many steps as ours over seven folds of eight, where ours may stop before.
     """
     n, batch_size = len(train.y), auto_batch_size(len(train.y))
     share = math.ceil(7 / 8 * n / batch_size) / math.ceil(n / batch_size)
@@ -123,19 +122,19 @@ def deep_ensemble(train: Table, seed: int | None, threads: int, **options: Any) 
 
 
 def hist(train: Table, seed: int, threads: int, **options: Any) -> Any:
-    """Scikit-learn's gradient boosting; its threads are those of OpenMP."""
+    """Return scikit-learn's gradient boosting; its threads are those of OpenMP."""
     boosting = _by_task(train, HistGradientBoostingClassifier, HistGradientBoostingRegressor)
     return boosting(categorical_features="from_dtype", random_state=seed, **options)
 
 
 def forest(train: Table, seed: int, threads: int, **options: Any) -> Any:
-    """Scikit-learn's random forest over encoded columns."""
+    """Return scikit-learn's random forest over encoded columns."""
     trees = _by_task(train, RandomForestClassifier, RandomForestRegressor)
     return make_pipeline(encoder(), trees(n_jobs=threads, random_state=seed, **options))
 
 
 def catboost(train: Table, seed: int, threads: int) -> Any:
-    """CatBoost with its own treatment of categories, which have to be strings."""
+    """Return CatBoost with its own treatment of categories, which have to be strings."""
     from catboost import CatBoostClassifier, CatBoostRegressor
 
     trees = _by_task(train, CatBoostClassifier, CatBoostRegressor)(
@@ -149,7 +148,7 @@ def catboost(train: Table, seed: int, threads: int) -> Any:
 
 
 def xgboost(train: Table, seed: int, threads: int) -> Any:
-    """XGBoost with its own treatment of categories."""
+    """Return XGBoost with its own treatment of categories."""
     from xgboost import XGBClassifier, XGBRegressor
 
     trees = _by_task(train, XGBClassifier, XGBRegressor)
@@ -157,7 +156,7 @@ def xgboost(train: Table, seed: int, threads: int) -> Any:
 
 
 def lightgbm(train: Table, seed: int, threads: int) -> Any:
-    """LightGBM with its own treatment of categories."""
+    """Return LightGBM with its own treatment of categories."""
     from lightgbm import LGBMClassifier, LGBMRegressor
 
     trees = _by_task(train, LGBMClassifier, LGBMRegressor)
@@ -168,30 +167,33 @@ def lightgbm(train: Table, seed: int, threads: int) -> Any:
 
 
 def mlp(train: Table, seed: int, threads: int, **options: Any) -> Any:
-    """Scikit-learn's network over standardised columns; its threads are those of BLAS."""
+    """Return scikit-learn's network over standardised columns; its threads are those of BLAS."""
     network = _by_task(train, MLPClassifier, MLPRegressor)(random_state=seed, **options)
     return _standardised(train, network)
 
 
 def torchensemble(train: Table, seed: int, threads: int) -> Any:
-    """TorchEnsemble's snapshot ensemble of our network, over standardised columns."""
+    """Return TorchEnsemble's snapshot ensemble of our network, over standardised columns."""
     network = TorchEnsemble(train.task, seed, **torchensemble_options(train))
     return _standardised(train, network)
 
 
 def torchensemble_options(train: Table) -> dict[str, Any]:
-    """Our optimizer, rate and budget, as it has no defaults for them; epochs of whole cycles."""
+    """Return our rate and budget, since TorchEnsemble has no defaults for them.
+
+    The epochs make whole cycles.
+    """
     n_snapshots, n = 5, len(train.y)
     return {
         "n_snapshots": n_snapshots,
         "epochs": n_snapshots * round(auto_max_epochs(n) / n_snapshots),
         "batch_size": auto_batch_size(n),
-        "lr": _by_task(train, SnapshotEnsembleClassifier, SnapshotEnsembleRegressor)().lr,
+        "lr": ESTIMATORS[train.task]().lr,
     }
 
 
 class TorchEnsemble(BaseEstimator):
-    """TorchEnsemble with the face of scikit-learn."""
+    """TorchEnsemble as an estimator of scikit-learn's kind."""
 
     def __init__(
         self, task: str, seed: int, n_snapshots: int, epochs: int, batch_size: int, lr: float
@@ -227,17 +229,17 @@ class TorchEnsemble(BaseEstimator):
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Mean probabilities of the snapshots."""
+        """Return the mean probabilities of the snapshots."""
         with torch.no_grad():
             return self.model_.predict(torch.as_tensor(X, dtype=torch.float32)).numpy()
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """Mean outputs of the snapshots."""
+        """Return the mean outputs of the snapshots."""
         return self.predict_proba(X)[:, 0]
 
 
 def realmlp(train: Table, seed: int, threads: int) -> Any:
-    """RealMLP-TD-S of Holzmüller et al. 2024."""
+    """Return RealMLP-TD-S of Holzmüller et al. 2024."""
     from pytabkit import RealMLP_TD_S_Classifier, RealMLP_TD_S_Regressor
 
     network = _by_task(train, RealMLP_TD_S_Classifier, RealMLP_TD_S_Regressor)
@@ -245,7 +247,7 @@ def realmlp(train: Table, seed: int, threads: int) -> Any:
 
 
 def tabm(train: Table, seed: int, threads: int) -> Any:
-    """TabM of Gorishniy et al. 2025, in pytabkit's defaults."""
+    """Return TabM of Gorishniy et al. 2025, in pytabkit's defaults."""
     from pytabkit import TabM_D_Classifier, TabM_D_Regressor
 
     network = _by_task(train, TabM_D_Classifier, TabM_D_Regressor)
@@ -253,7 +255,7 @@ def tabm(train: Table, seed: int, threads: int) -> Any:
 
 
 def bde(train: Table, seed: int, threads: int) -> Any:
-    """Bayesian deep ensembles over standardised columns; their threads are those of jax."""
+    """Return Bayesian deep ensembles over standardised columns; their threads are those of jax."""
     from bde import BdeClassifier, BdeRegressor
 
     return _standardised(train, _by_task(train, BdeClassifier, BdeRegressor)(seed=seed))
@@ -271,13 +273,13 @@ def _categorical(X: pd.DataFrame) -> list[str]:
 
 
 def _categories_as_strings(X: pd.DataFrame) -> pd.DataFrame:
-    """The missing ones being one more."""
+    """Turn categories into strings; missing ones become a category of their own."""
     kinds = _categorical(X)
     return X.assign(**{name: X[name].astype(object).fillna("missing") for name in kinds})
 
 
 def _standardised(train: Table, network: Any) -> Any:
-    """Over columns of mean 0 and variance 1, and such a target."""
+    """Return the network over columns, and a target, of mean 0 and variance 1."""
     pipeline = make_pipeline(encoder(), StandardScaler(), network)
     if train.task == "classification":
         return pipeline
@@ -285,7 +287,7 @@ def _standardised(train: Table, network: Any) -> Any:
 
 
 def _imputed(network: Any) -> Any:
-    """For networks that know categories, but no missing numbers."""
+    """Return the network after an imputer: it knows categories, but no missing numbers."""
     return make_pipeline(encoder("passthrough").set_output(transform="pandas"), network)
 
 

@@ -13,27 +13,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble.members import all_cycles, greedy, last_cycles, stacked
 from skensemble.schedules import cycle_ends
 
 from .cache import Cache
+from .estimators import ESTIMATORS
+from .scores import log_loss, relative, rmse
 from .tables import Table, encode, split, tables
 
-ESTIMATORS = {
-    "classification": SnapshotEnsembleClassifier,
-    "regression": SnapshotEnsembleRegressor,
-}
-
-#: What choosing and weighing cycles is to beat: rules that combine nothing by unseen rows.
+#: Rules that choose no weights by unseen rows, which those that do have to beat.
 PLAIN = ("last", "all", "last half", "best cycle")
 
-#: Early stopping as tried: cycles in a row without progress, and relatively how much is progress.
+#: Rules for early stopping: cycles in a row without progress, and the least relative progress.
 STOPPING = list(itertools.product((1, 2, 3), (0.0, 0.001, 0.005)))
 
 
 class Recorder:
-    """A rule for members that keeps what it is shown, and weighs all cycles alike."""
+    """A rule for members that keeps what it is shown, and weights all cycles alike."""
 
     seen: tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -56,49 +52,35 @@ class Outputs(NamedTuple):
     loss: Callable[[np.ndarray, np.ndarray], float]
 
     def first(self, n_cycles: int) -> "Outputs":
-        """The first so many cycles alone."""
+        """Return the outputs of the first so many cycles alone."""
         return self._replace(unseen=self.unseen[:n_cycles], test=self.test[:n_cycles])
 
     def weights(self, rule: Callable[..., np.ndarray]) -> np.ndarray:
-        """What a rule makes of the unseen rows."""
+        """Return the weights that a rule chooses by the unseen rows."""
         return rule(self.unseen, self.y_unseen, self.weight)
 
     def unseen_loss(self, weights: np.ndarray) -> float:
-        """Loss on left-out rows, those that `weights` may have been chosen by."""
+        """Return the loss on left-out rows, by which `weights` may have been chosen."""
         return self.loss(np.tensordot(weights, self.unseen, axes=1), self.y_unseen)
 
     def test_loss(self, weights: np.ndarray) -> float:
-        """Loss of the ensemble of all chains on test rows."""
+        """Return the loss of the ensemble of all chains on test rows."""
         return self.loss(np.tensordot(weights, self.test.mean(axis=1), axes=1), self.y_test)
 
     def chain_losses(self, weights: np.ndarray) -> list[float]:
-        """Loss of each chain alone on test rows."""
+        """Return the loss of each chain alone on test rows."""
         chains = np.tensordot(weights, self.test, axes=1)
         return [self.loss(chain, self.y_test) for chain in chains]
 
 
-def log_loss(p: np.ndarray, y: np.ndarray) -> float:
-    """Mean log-loss of class probabilities, in nats."""
-    return -float(np.log(p[np.arange(len(y)), y].clip(1e-15)).mean())
-
-
-def rmse(scale: float) -> Callable[[np.ndarray, np.ndarray], float]:
-    """Root mean squared error in units of `scale`."""
-
-    def loss(values: np.ndarray, y: np.ndarray) -> float:
-        return float(np.sqrt(np.mean((values - y.reshape(values.shape)) ** 2)) / scale)
-
-    return loss
-
-
 def estimator(table: Table, **options: Any) -> Any:
-    """The built-in network and its chains at their defaults, for a whole run."""
+    """Return the built-in network and its chains at their defaults, for a whole run."""
     # Rules for stopping are judged by what they would have done to whole runs.
     return ESTIMATORS[table.task](early_stopping=False, **options)
 
 
 def measure(table: Table, seed: int, bootstrap: bool, options: dict[str, Any]) -> dict[str, Any]:
-    """Fit on one split, and all figures of that fit."""
+    """Fit on one split, and return all figures of that fit."""
     train, test = split(table, seed)
     X, X_test = encode(train, test)
     y = train.y
@@ -113,13 +95,7 @@ def measure(table: Table, seed: int, bootstrap: bool, options: dict[str, Any]) -
     if model.n_cycles_ < model.n_cycles:
         # Ctrl-C ends a fit with the cycles there are; such a fit is no result.
         raise KeyboardInterrupt
-    if table.task == "classification":
-        loss, y_test = log_loss, np.searchsorted(model.classes_, test.y)
-    else:
-        loss, y_test = rmse(test.y.std()), test.y
-    members = model.predict_members(X_test)
-    members = members.reshape(model.n_cycles_, model.n_chains_, len(y_test), -1)
-    outputs = Outputs(*recorder.seen, members, y_test, loss)
+    outputs = outputs_of(model, recorder, X_test, test)
     ends = cycle_ends(1_000_000, model.n_cycles_, model.cycle_mult) / 1_000_000
     return {
         "ends": ends.tolist(),
@@ -131,13 +107,24 @@ def measure(table: Table, seed: int, bootstrap: bool, options: dict[str, Any]) -
     }
 
 
+def outputs_of(model: Any, recorder: Recorder, X_test: np.ndarray, test: Table) -> Outputs:
+    """Return what the cycles of a fit predicted for left-out and for test rows."""
+    if test.task == "classification":
+        loss, y_test = log_loss, np.searchsorted(model.classes_, test.y)
+    else:
+        loss, y_test = rmse(test.y.std()), test.y
+    members = model.predict_members(X_test)
+    members = members.reshape(model.n_cycles_, model.n_chains_, len(y_test), -1)
+    return Outputs(*recorder.seen, members, y_test, loss)
+
+
 def fit(
     known: Cache, table: Table, seed: int, bootstrap: bool, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """The figures of one split, measured if they are not known.
+    """Return the figures of one split, and measure them if they are not known.
 
-    The key holds the estimator's parameters, so that other defaults are other results. A change
-    of the code behind the same parameters it cannot see: that needs a new file.
+    The key holds the estimator's parameters, so that other defaults are other results. It does
+    not hold the code: a change of the code behind the same parameters needs a new file.
     """
     parameters = estimator(table, **options).get_params()
     settings = {"bootstrap": bootstrap, "rows": len(table.y), **parameters}
@@ -149,17 +136,17 @@ def fit(
 
 
 def twins(X: np.ndarray, X_test: np.ndarray) -> float:
-    """Share of the test rows that stand in the training part as well.
+    """Return the share of the test rows that stand in the training part as well.
 
-    A chain has seen those, but never the twins of an unseen row: where they are many, the test
-    loss is the one that flatters.
+    A chain has seen those, but never the twins of an unseen row. Where there are many twins, it
+    is the test loss that flatters.
     """
     known = {row.tobytes() for row in X}
     return float(np.mean([row.tobytes() in known for row in X_test]))
 
 
 def by_rule(outputs: Outputs) -> dict[str, Any]:
-    """Test loss of each rule for members, of each cycle, and of one chain for comparison."""
+    """Return the test loss of each rule for members, of each cycle, and of one chain."""
     n_cycles = len(outputs.unseen)
     single = np.eye(n_cycles)
     unseen = [outputs.unseen_loss(cycle) for cycle in single]
@@ -184,9 +171,10 @@ def by_rule(outputs: Outputs) -> dict[str, Any]:
 
 
 def honesty(outputs: Outputs) -> dict[str, float]:
-    """Loss on unseen rows against that of single chains on test rows, as unseen rows have it.
+    """Compare the loss on unseen rows with that of single chains on test rows.
 
-    Below 1 the unseen loss flatters. What the ensemble of chains gains is not in it.
+    Unseen rows are predicted by single chains, too: what the ensemble of chains gains is not in
+    it. Below 1 the unseen loss flatters.
     """
     weights = outputs.weights(stacked)
     unseen, chain = outputs.unseen_loss(weights), mean(outputs.chain_losses(weights))
@@ -199,7 +187,7 @@ def honesty(outputs: Outputs) -> dict[str, float]:
 
 
 def stages(outputs: Outputs) -> dict[str, list[float]]:
-    """Losses on unseen and on test rows after each cycle, those so far being stacked."""
+    """Return the losses on unseen and on test rows after each cycle, with those so far stacked."""
     firsts = [outputs.first(m + 1) for m in range(len(outputs.unseen))]
     weights = [first.weights(stacked) for first in firsts]
     pairs = list(zip(firsts, weights, strict=True))
@@ -219,7 +207,7 @@ def run(
     cache: Path | None = None,
     bootstrap: bool = False,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the three summaries, by their titles; `bootstrap` adds fits on resampled rows."""
+    """Return the rows of the three summaries; `bootstrap` adds fits on resampled rows."""
     known, options = Cache(cache), {}
     todo = tables(data)
     if smallest:
@@ -238,7 +226,7 @@ def run(
 
 
 def losses_by_table(results: Results) -> dict[str, dict[str, float]]:
-    """Each rule's loss, in the geometric mean over splits."""
+    """Return each rule's loss, in the geometric mean over splits."""
     return {
         name: {
             rule: geometric_mean(fit["losses"][rule] for fit in fits) for rule in fits[0]["losses"]
@@ -248,7 +236,7 @@ def losses_by_table(results: Results) -> dict[str, dict[str, float]]:
 
 
 def summary(results: Results, resampled: Results) -> list[dict[str, Any]]:
-    """One row a table, and one of geometric means over them."""
+    """Return a row for each table, and one of geometric means over them."""
     rows = []
     for name, losses in losses_by_table(results).items():
         row = {"table": name, **losses}
@@ -266,18 +254,11 @@ def summary(results: Results, resampled: Results) -> list[dict[str, Any]]:
     return [*rows, {"table": "geometric mean", **overall, "twins, %": "", "fit, s": ""}]
 
 
-def relative(ratios: dict[str, float]) -> dict[str, Any]:
-    """How much more is lost, over all tables and on the worst."""
-    worst = max(ratios, key=lambda name: ratios[name])
-    return {
-        "loss, %": 100 * (geometric_mean(ratios.values()) - 1),
-        "worst table, %": 100 * (ratios[worst] - 1),
-        "worst table": worst,
-    }
-
-
 def comparison(results: Results) -> list[dict[str, Any]]:
-    """One row a rule, or the best of the plain ones on each table: stacked relative to it."""
+    """Return a row for each rule, and one for the best plain rule on each table.
+
+    It holds the loss of stacked weights relative to that of the rule.
+    """
     losses = losses_by_table(results)
     for row in losses.values():
         row["best of " + ", ".join(PLAIN)] = min(row[rule] for rule in PLAIN)
@@ -292,7 +273,10 @@ def comparison(results: Results) -> list[dict[str, Any]]:
 
 
 def stop(losses: list[float], n_iter_no_change: int, tol: float) -> int:
-    """Number of cycles after so many in a row that improved nothing, relative to the best."""
+    """Return the number of cycles after which a rule stops.
+
+    It stops after so many cycles in a row that did not improve on the best by a fraction `tol`.
+    """
     best, in_vain = np.inf, 0
     for n_cycles, loss in enumerate(losses, start=1):
         in_vain = 0 if loss < best * (1 - tol) else in_vain + 1
@@ -303,7 +287,7 @@ def stop(losses: list[float], n_iter_no_change: int, tol: float) -> int:
 
 
 def stopped(fit: dict[str, Any], n_iter_no_change: int, tol: float) -> dict[str, float]:
-    """What a rule for stopping saves of the steps of a fit, and what it costs."""
+    """Return what a rule for stopping saves of the steps of a fit, and what it costs."""
     test = fit["stages"]["test"]
     n_cycles = stop(fit["stages"]["unseen"], n_iter_no_change, tol)
     return {
@@ -314,7 +298,10 @@ def stopped(fit: dict[str, Any], n_iter_no_change: int, tol: float) -> dict[str,
 
 
 def stopping(results: Results) -> list[dict[str, Any]]:
-    """One row a rule for stopping: stacked when stopped relative to stacked of the whole run."""
+    """Return a row for each rule for stopping.
+
+    It compares stacking the cycles up to the stop with stacking the whole run.
+    """
     rows = []
     for rule in STOPPING:
         fits = {name: [stopped(fit, *rule) for fit in results[name]] for name in results}

@@ -1,4 +1,4 @@
-"""Loss over fit time, a point a method."""
+"""Loss over fit time, with a point for each method."""
 
 import math
 from pathlib import Path
@@ -13,7 +13,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from .accuracy import Comparison
+from .comparison import Comparison
 
 #: Colour (of Okabe and Ito, told apart by the colour-blind), marker and size by kind of method.
 LOOKS = {
@@ -35,13 +35,7 @@ PLACES = [
 
 def draw(comparison: Comparison, file: Path) -> None:
     """Write the picture; methods without seconds are not in it."""
-    points = {}
-    for label in comparison.results:
-        seconds = comparison.seconds(label)[0]
-        if seconds != "":
-            row = comparison.row(label)
-            loss = 1 + row[f"loss / {comparison.base}, %"] / 100
-            points[label] = (seconds, loss, 1 + row["low"] / 100, 1 + row["high"] / 100)
+    points = _points(comparison)
     figure, axes = plt.subplots(figsize=(8, 5.2), layout="constrained")
     for label, (seconds, loss, low, high) in points.items():
         color, marker, size = LOOKS[comparison.methods[label].kind]
@@ -65,8 +59,20 @@ def draw(comparison: Comparison, file: Path) -> None:
     plt.close(figure)
 
 
+def _points(comparison: Comparison) -> dict[str, tuple[float, float, float, float]]:
+    """Return seconds, relative loss and the ends of its interval for each method with seconds."""
+    points = {}
+    for label in comparison.results:
+        seconds = comparison.seconds(label)[0]
+        if seconds != "":
+            row = comparison.row(label)
+            loss = 1 + row[f"loss / {comparison.base}, %"] / 100
+            points[label] = (seconds, loss, 1 + row["low"] / 100, 1 + row["high"] / 100)
+    return points
+
+
 def _percent_axis(axes: Any, ratios: list[float]) -> None:
-    """Ticks at round per cents of what is drawn."""
+    """Set ticks at round per cents within what is drawn."""
     steps = (-75, -60, -50, -40, -30, -20, -10, 0, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500)
     low, high = min(ratios, default=1) * 0.95, max(ratios, default=1) * 1.05
     axes.set_yticks([1 + p / 100 for p in steps if low <= 1 + p / 100 <= high])
@@ -83,7 +89,7 @@ def _percent(ratio: float) -> str:
 def _place_labels(
     axes: Any, points: dict[str, tuple[float, float]], comparison: Comparison
 ) -> None:
-    """Each label at the first place where it covers no point and no other label."""
+    """Put each label at the first place where it covers no point and no other label."""
     renderer = axes.figure.canvas.get_renderer()
     taken = [axes.get_legend().get_window_extent(renderer)]
     at = {label: axes.transData.transform(point) for label, point in points.items()}
@@ -108,7 +114,7 @@ def _place_labels(
 
 
 def _label(axes: Any, label: str, point: Any, place: tuple[float, float], kind: str) -> Any:
-    """A label at a place beside its point, with a line to it where it is far."""
+    """Draw a label at a place beside its point, with a line to it if it is far."""
     x, y = place
     is_ours = kind == "ours"
     size = 12 if is_ours else 9

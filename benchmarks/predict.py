@@ -10,7 +10,7 @@ from .workloads import SMALLEST, WORKLOADS, ours
 
 
 def products(model: Any, X: np.ndarray, chunk: int = 2048) -> None:
-    """The matrix products of every member over cache-sized chunks, and nothing else."""
+    """Compute the matrix products of every member over cache-sized chunks, and nothing else."""
     rows = torch.from_numpy(X)
     members = [
         [state[name].T.contiguous() for name in state if name.endswith("weight")]
@@ -25,7 +25,7 @@ def products(model: Any, X: np.ndarray, chunk: int = 2048) -> None:
 
 
 def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
-    """Ten members of the first workload's network."""
+    """Return the figures of ten members of the first workload's network."""
     work = (SMALLEST if smallest else WORKLOADS)["W1"]._replace(epochs=2)
     X, y = work.data()
     model = ours(work, X, y, n_cycles=10)

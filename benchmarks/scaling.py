@@ -15,7 +15,7 @@ from .workloads import SMALLEST, WORKLOADS, Perceptron, Workload, ours
 
 
 def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
-    """One row a question."""
+    """Return a row for each question."""
     return [
         over_rows(repeats, smallest),
         over_cycles(repeats, smallest),
@@ -25,7 +25,7 @@ def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
 
 
 def over_rows(repeats: int, smallest: bool) -> dict[str, Any]:
-    """Slope of log time over log rows, past 1e5."""
+    """Return the slope of log time over log rows, from 1e5 rows on."""
     sizes = (1_000, 2_000) if smallest else (100_000, 300_000, 1_000_000)
     rng = np.random.default_rng(0)
     calls = {}
@@ -39,7 +39,7 @@ def over_rows(repeats: int, smallest: bool) -> dict[str, Any]:
 
 
 def over_cycles(repeats: int, smallest: bool) -> dict[str, Any]:
-    """Fifty cycles against one."""
+    """Compare fifty cycles with one."""
     work = (SMALLEST if smallest else WORKLOADS)["W1"]
     X, y = work.data()
     few = 4 if smallest else 50
@@ -51,7 +51,7 @@ def over_cycles(repeats: int, smallest: bool) -> dict[str, Any]:
 
 
 def over_jobs(repeats: int, smallest: bool) -> dict[str, Any]:
-    """A search of eight fits with two jobs against one."""
+    """Compare two jobs with one in a search of eight fits."""
     work = (SMALLEST if smallest else WORKLOADS)["W3"]
     X, y = work.data()
     model = SnapshotEnsembleClassifier(
@@ -71,7 +71,7 @@ def over_jobs(repeats: int, smallest: bool) -> dict[str, Any]:
 
 
 def over_imports(repeats: int) -> dict[str, Any]:
-    """``import skensemble`` against ``import skorch``, and what it must not bring."""
+    """Compare ``import skensemble`` with ``import skorch``."""
 
     def importing(name: str) -> Any:
         return lambda: subprocess.run([sys.executable, "-c", f"import {name}"], check=True)

@@ -6,23 +6,22 @@ seed alone moves the loss on a table by 1 to 10 %.
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import skensemble.ensemble
-from skensemble.tables import TableEncoder
-
-from .accuracy import LOSS, Fit, percent, use_threads, wins
 from .cache import Cache
-from .methods import Method, ours, source_digest
+from .estimators import ESTIMATORS, with_encoder
+from .measured import Fit
+from .methods import Method, source_digest
+from .scores import LOSS, percent, wins
+from .tables import Table, tables
 from .tables import split as split_table
-from .tables import tables
+from .timing import use_threads
 
 #: What differs from the defaults: arguments of the estimator, and under "encoder" those of
-#: :class:`~skensemble.tables.TableEncoder`.
+#: :class:`~skensemble._data.encoder.TableEncoder`.
 SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "betas (0.9, 0.999)": {"optimizer__betas": (0.9, 0.999)},
@@ -58,7 +57,7 @@ def run(
     cache: Path | None = None,
     threads: int | None = None,
 ) -> list[dict[str, Any]]:
-    """A row for each setting: its loss relative to that of the defaults."""
+    """Return a row for each setting: its loss relative to that of the defaults."""
     threads = use_threads(threads)
     todo = [table for table in tables(data) if only is None or table.name in only]
     names = list(SETTINGS) if settings is None else [*dict.fromkeys(["defaults", *settings])]
@@ -72,31 +71,37 @@ def run(
         for table in todo:
             train, test = split_table(table, seed, 100 if smallest else 3_000)
             for name in names:
-                options = dict(SETTINGS[name])
-                encoder = options.pop("encoder", {})
-                make = functools.partial(ours, **options)
-                method = Method(name, "ours", make, ("skensemble",))
-                fit = Fit(method, train, test, seed, threads, times=True, smallest=False)
-                key = {"source": source_digest(), "setting": json.dumps(SETTINGS[name])}
-                key |= {"table": table.name, "seed": seed, "rows": len(train.y)}
-                with encoding(encoder):
-                    label = f"{name}, {table.name} {seed}"
-                    fits[name][table.name, seed] = known.get(key, fit.measure, label)
+                fits[name][table.name, seed] = result(known, name, train, test, seed, threads)
     return [row(name, fits[name], fits["defaults"]) for name in names]
 
 
-@contextmanager
-def encoding(options: dict[str, Any]) -> Iterator[None]:
-    """Have tables be encoded with other arguments, which are none of the estimator's."""
-    skensemble.ensemble.TableEncoder = functools.partial(TableEncoder, **options)
-    try:
-        yield
-    finally:
-        skensemble.ensemble.TableEncoder = TableEncoder
+def result(
+    known: Cache, name: str, train: Table, test: Table, seed: int, threads: int
+) -> dict[str, Any]:
+    """Return scores and seconds of a setting on one split, and measure them if not known."""
+    method = Method(name, "ours", functools.partial(ours, **SETTINGS[name]), ("skensemble",))
+    fit = Fit(method, train, test, seed, threads, times=True, smallest=False)
+    key = {"source": source_digest(), "setting": json.dumps(SETTINGS[name])}
+    key |= {"table": train.name, "seed": seed, "rows": len(train.y)}
+    return known.get(key, fit.measure, f"{name}, {train.name} {seed}")
+
+
+def ours(
+    train: Table,
+    seed: int | None,
+    threads: int,
+    encoder: dict[str, Any] | None = None,
+    **options: Any,
+) -> Any:
+    """Return our estimator with the arguments of a setting."""
+    estimator = ESTIMATORS[train.task]
+    if encoder is not None:
+        estimator = with_encoder(estimator, **encoder)
+    return estimator(random_state=seed, **options)
 
 
 def row(name: str, fits: dict[Any, Any], base: dict[Any, Any]) -> dict[str, Any]:
-    """Of a setting, over the tables and seeds that did not fail."""
+    """Return the figures of a setting over the tables and seeds that did not fail."""
     both = [key for key in fits if LOSS in fits[key] and LOSS in base[key]]
     ratios: dict[str, list[float]] = {}
     for table, seed in both:

@@ -32,7 +32,7 @@ class Table(NamedTuple):
 
 
 def tables(folder: Path | None = None) -> Iterator[Table]:
-    """The tables that a folder's ``index.json`` lists, or those that scikit-learn ships."""
+    """Yield the tables that a folder's ``index.json`` lists, or those that scikit-learn ships."""
     if folder is None:
         for name, (task, load) in SHIPPED.items():
             X, y = load(return_X_y=True, as_frame=True)
@@ -48,7 +48,7 @@ def tables(folder: Path | None = None) -> Iterator[Table]:
 def split(
     table: Table, seed: int, n_train: int = 3_000, n_test: int = 10_000
 ) -> tuple[Table, Table]:
-    """Random rows to train on, three of four at most, and of the rest those to test on.
+    """Draw rows to train on, three of four at most, and others to test on.
 
     Classes keep their shares. The same seed gives the same rows.
     """
@@ -67,7 +67,7 @@ def split(
 
 
 def encode(train: Table, test: Table) -> tuple[np.ndarray, np.ndarray]:
-    """Both parts as float32 numbers, by what the training part alone tells."""
+    """Return both parts as float32 numbers; only the training part decides how."""
     columns = encoder()
     return (
         columns.fit_transform(train.X).astype(np.float32),
@@ -76,16 +76,19 @@ def encode(train: Table, test: Table) -> tuple[np.ndarray, np.ndarray]:
 
 
 def one_hot() -> OneHotEncoder:
-    """A column for each category, those of fewer than ten rows in one and unknown ones in none."""
+    """Return an encoder that gives each category a column.
+
+    Categories of fewer than ten rows share a column, and unknown ones have none.
+    """
     return OneHotEncoder(
         min_frequency=10, handle_unknown="ignore", sparse_output=False, dtype=np.float32
     )
 
 
 def encoder(categories: Any = None) -> ColumnTransformer:
-    """What turns a frame into numbers, or leaves categories to what is given for them.
+    """Return a transformer that turns a frame into numbers, with `categories` for the categories.
 
-    Numbers with the median where they miss, and a column that says where that was.
+    Missing numbers become the median, and a further column says which were missing.
     """
     categories = one_hot() if categories is None else categories
     return make_column_transformer(

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -13,7 +14,10 @@ import torch
 
 
 def interleaved(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each call, A B C A B C: what the machine does meanwhile hits all alike."""
+    """Return the seconds of each call, made in turns: A B C A B C.
+
+    What the machine does meanwhile hits all of them alike.
+    """
     for call in calls.values():
         call()
     seconds: dict[str, list[float]] = {name: [] for name in calls}
@@ -26,16 +30,34 @@ def interleaved(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, 
     return seconds
 
 
+def repeated(call: Callable[[], Any], times: int) -> Callable[[], None]:
+    """Return a function that makes a call so many times."""
+
+    def calls() -> None:
+        for _ in range(times):
+            call()
+
+    return calls
+
+
 def ratios(seconds: dict[str, list[float]], base: str) -> dict[str, float]:
-    """Median over the repeats of each call's seconds divided by the base's in the same round."""
+    """Return the median, over the rounds, of each call's seconds divided by the base's."""
     return {
         name: median(a / b for a, b in zip(times, seconds[base], strict=True))
         for name, times in seconds.items()
     }
 
 
+def use_threads(threads: int | None) -> int:
+    """Make all libraries use so many threads, as far as one can tell them for all calls at once."""
+    threads = threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
+    os.environ["NPROC"] = str(threads)  # read by jax when it is imported
+    return threads
+
+
 def machine() -> dict[str, Any]:
-    """Where the figures come from."""
+    """Describe where the figures come from."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -45,7 +67,7 @@ def machine() -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Rows as a Markdown table."""
+    """Return rows as a Markdown table."""
     names = list(rows[0])
     lines = ["| " + " | ".join(names) + " |", "| " + " | ".join("---" for _ in names) + " |"]
     for row in rows:
@@ -55,7 +77,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def save(name: str, rows: Any, folder: Path | None) -> None:
-    """Write what was measured as JSON, where a folder is given."""
+    """Write what was measured as JSON, if a folder is given."""
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"machine": machine(), "rows": rows}, indent=1)

@@ -19,7 +19,7 @@ from skensemble import SnapshotEnsembleClassifier
 
 
 class Workload(NamedTuple):
-    """A table, a network and a batch size; threads is what the loop by hand is fastest with."""
+    """A table, a network and a batch size; the loop by hand is fastest with so many threads."""
 
     n_samples: int
     n_features: int
@@ -29,7 +29,7 @@ class Workload(NamedTuple):
     epochs: int
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Standardised columns and seven classes."""
+        """Return columns of numbers and seven classes."""
         X, y = make_classification(
             self.n_samples,
             self.n_features,
@@ -48,12 +48,13 @@ WORKLOADS = {
 
 SMALLEST = {
     "W1": Workload(600, 54, (128, 128), 128, 1, 2),
+    "W2": Workload(600, 54, (256, 256), 256, 2, 2),
     "W3": Workload(200, 20, (64, 64), 32, 1, 2),
 }
 
 
 class Perceptron(nn.Sequential):
-    """The network of all ways."""
+    """The network that all ways train."""
 
     def __init__(self, n_inputs: int, n_outputs: int, hidden: tuple[int, ...]):
         layers: list[nn.Module] = []
@@ -74,7 +75,7 @@ class Epochs(Callback):
 
 
 def ours(work: Workload, X: Any, y: Any, n_cycles: int = 5, callbacks: Any = None) -> Any:
-    """Our estimator, with its own defaults for callbacks."""
+    """Fit our estimator, with its own defaults for callbacks."""
     return SnapshotEnsembleClassifier(
         Perceptron,
         module__hidden=work.hidden,
@@ -90,7 +91,7 @@ def ours(work: Workload, X: Any, y: Any, n_cycles: int = 5, callbacks: Any = Non
 
 
 def loop(work: Workload, X: Any, y: Any) -> nn.Module:
-    """What a user of PyTorch writes by hand over tensors in memory."""
+    """Train as a user of PyTorch does by hand over tensors in memory."""
     threads = torch.get_num_threads()
     torch.set_num_threads(work.threads)
     torch.manual_seed(0)
@@ -116,7 +117,7 @@ def loop(work: Workload, X: Any, y: Any) -> nn.Module:
 
 
 def skorch(work: Workload, X: Any, y: Any) -> Any:
-    """A skorch net as shipped, without a validation split or output."""
+    """Fit a skorch net as shipped, without a validation split or output."""
     return NeuralNetClassifier(
         Perceptron,
         module__n_inputs=X.shape[1],
@@ -135,7 +136,7 @@ def skorch(work: Workload, X: Any, y: Any) -> Any:
 
 
 def mlp(work: Workload, X: Any, y: Any) -> Any:
-    """scikit-learn's network with stochastic gradient descent."""
+    """Fit scikit-learn's network with stochastic gradient descent."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return MLPClassifier(
@@ -150,7 +151,7 @@ def mlp(work: Workload, X: Any, y: Any) -> Any:
 
 
 def torchensemble(work: Workload, X: Any, y: Any) -> Any:
-    """TorchEnsemble's snapshot ensemble with as many epochs."""
+    """Fit TorchEnsemble's snapshot ensemble with as many epochs."""
     from torchensemble import SnapshotEnsembleClassifier as Theirs
 
     loader = DataLoader(
