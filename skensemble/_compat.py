@@ -10,53 +10,25 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+import sklearn.utils
 import torch
-from sklearn.utils import _safe_indexing as safe_indexing
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    InvalidParameterError,
-    StrOptions,
-    make_constraint,
-)
-from sklearn.utils.validation import _check_sample_weight as check_sample_weight
-from sklearn.utils.validation import _check_y as check_y
+from sklearn.utils import _param_validation, validation
 from skorch import NeuralNet
+from skorch.callbacks import Callback
 from torch import nn
-from torch.nn.modules.dropout import _DropoutNd as Dropout
+from torch.nn.modules import dropout
 from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-__all__ = [
-    "PRIVATE",
-    "Dropout",
-    "HasMethods",
-    "Interval",
-    "InvalidParameterError",
-    "RawScores",
-    "StrOptions",
-    "check_device",
-    "check_sample_weight",
-    "check_y",
-    "criterion_names",
-    "initialize_module",
-    "initialize_optimizer",
-    "initializing",
-    "is_compiled",
-    "is_hooked",
-    "make_constraint",
-    "module_names",
-    "named_callbacks",
-    "optimizer_names",
-    "own_callback_names",
-    "safe_indexing",
-    "set_training",
-    "step_optimizer",
-    "tensor_holders",
-    "uncompiled",
-    "unwrapped_step",
-    "zero_gradients",
-]
+Dropout = dropout._DropoutNd
+HasMethods = _param_validation.HasMethods
+Interval = _param_validation.Interval
+InvalidParameterError = _param_validation.InvalidParameterError
+StrOptions = _param_validation.StrOptions
+check_sample_weight = validation._check_sample_weight
+check_y = validation._check_y
+make_constraint = _param_validation.make_constraint
+safe_indexing = sklearn.utils._safe_indexing
 
 
 class Private(NamedTuple):
@@ -69,54 +41,61 @@ class Private(NamedTuple):
     reason: str
 
 
-PRIVATE = (
-    Private("sklearn.utils", "_safe_indexing", "rows of any container; nothing public does it"),
-    *(
-        Private("sklearn.utils._param_validation", name, "the rules that scikit-learn words itself")
-        for name in (
-            "HasMethods",
-            "Interval",
-            "InvalidParameterError",
-            "StrOptions",
-            "make_constraint",
-        )
+_RULES = "the rules that scikit-learn words itself"
+_HOOKED = "a layer or an optimizer with hooks, its own or those of all, is called as it is"
+
+_REASONS = {
+    "sklearn.utils": {"_safe_indexing": "rows of any container; nothing public does it"},
+    "sklearn.utils._param_validation": dict.fromkeys(
+        ("HasMethods", "Interval", "InvalidParameterError", "StrOptions", "make_constraint"), _RULES
     ),
-    Private("sklearn.utils.validation", "_check_y", "check_X_y cannot check y beside a dataset"),
-    Private("sklearn.utils.validation", "_check_sample_weight", "the texts check_estimator wants"),
-    Private("sklearn.base.BaseEstimator", "_get_param_names", "overridden: names behind **kwargs"),
-    Private("net", "_modules", "names of the modules that skorch made"),
-    Private("net", "_criteria", "names of the criteria that skorch made"),
-    Private("net", "_optimizers", "names of the optimizers that skorch made"),
-    Private("net", "_initialize_module", "a cold restart makes the module anew"),
-    Private("net", "_initialize_optimizer", "a cold restart begins the optimizer anew"),
-    Private("net", "_set_training", "the lean loop sets the mode once an epoch"),
-    Private("net", "_step_optimizer", "an optimizer that takes a closure"),
-    Private("net", "_zero_grad_optimizer", "an optimizer that takes a closure"),
-    Private("net", "_check_device", "a pickle from a GPU on a machine without one"),
-    Private("net", "_current_init_context", "else skorch takes a criterion for a stray attribute"),
-    Private("net", "_uniquely_named_callbacks", "the names that callbacks__* may have"),
-    Private("net", "_default_callbacks", "which callbacks are skorch's own"),
-    Private("net", "_get_predict_nonlinearity", "overridden: our modules return raw scores"),
-    Private("module", "_parameters", "a member's tensors take the places of the module's own"),
-    Private("module", "_buffers", "the same for buffers"),
-    Private("module", "_modules", "a quick look for the module that torch.compile wraps"),
-    Private("module", "_forward_hooks", "a layer with hooks is called as it is"),
-    Private("module", "_forward_pre_hooks", "a layer with hooks is called as it is"),
-    *(
-        Private("torch.nn.modules.module", name, "hooks for all modules are called as well")
-        for name in ("_global_forward_hooks", "_global_forward_pre_hooks")
+    "sklearn.utils.validation": {
+        "_check_y": "check_X_y cannot check y beside a dataset",
+        "_check_sample_weight": "the texts check_estimator wants",
+    },
+    "sklearn.base.BaseEstimator": {"_get_param_names": "overridden: names behind **kwargs"},
+    "net": {
+        "_modules": "names of the modules that skorch made",
+        "_criteria": "names of the criteria that skorch made",
+        "_optimizers": "names of the optimizers that skorch made",
+        "_initialize_module": "a cold restart makes the module anew",
+        "_initialize_optimizer": "a cold restart begins the optimizer anew",
+        "_set_training": "the lean loop sets the mode once an epoch",
+        "_step_optimizer": "an optimizer that takes a closure",
+        "_zero_grad_optimizer": "an optimizer that takes a closure",
+        "_check_device": "a pickle from a GPU on a machine without one",
+        "_current_init_context": "else skorch takes a criterion for a stray attribute",
+        "_uniquely_named_callbacks": "the names that callbacks__* may have",
+        "_default_callbacks": "which callbacks are skorch's own",
+        "_get_predict_nonlinearity": "overridden: our modules return raw scores",
+    },
+    "module": {
+        "_parameters": "a member's tensors take the places of the module's own",
+        "_buffers": "a member's buffers take the places of the module's own",
+        "_modules": "a quick look for the module that torch.compile wraps",
+        "_forward_hooks": _HOOKED,
+        "_forward_pre_hooks": _HOOKED,
+    },
+    "torch.nn.modules.module": dict.fromkeys(
+        ("_global_forward_hooks", "_global_forward_pre_hooks"), _HOOKED
     ),
-    Private("torch.nn.modules.dropout", "_DropoutNd", "the class of all dropout layers"),
-    Private("optimizer", "_optimizer_step_pre_hooks", "an optimizer with hooks steps as it is"),
-    Private("optimizer", "_optimizer_step_post_hooks", "an optimizer with hooks steps as it is"),
-    *(
-        Private("torch.optim.optimizer", name, "hooks for all optimizers are called as well")
-        for name in ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
+    "torch.nn.modules.dropout": {"_DropoutNd": "the class of all dropout layers"},
+    "optimizer": dict.fromkeys(
+        ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"), _HOOKED
     ),
-)
+    "torch.optim.optimizer": dict.fromkeys(
+        ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks"), _HOOKED
+    ),
+}
+
+PRIVATE = [
+    Private(owner, name, reason)
+    for owner, reasons in _REASONS.items()
+    for name, reason in reasons.items()
+]
 
 
-# ------------------------------------------------------------------------------------- skorch
+# Names and parts of a skorch net. Skorch keeps a part called "module" as the attribute "module_".
 
 
 def module_names(net: NeuralNet) -> list[str]:
@@ -124,22 +103,22 @@ def module_names(net: NeuralNet) -> list[str]:
     return list(net._modules)
 
 
-def criterion_names(net: NeuralNet) -> list[str]:
-    """Return the names of a net's criteria."""
-    return list(net._criteria)
+def modules_of(net: NeuralNet) -> list[nn.Module]:
+    """Return a net's modules and criteria."""
+    return [getattr(net, name + "_") for name in (*net._modules, *net._criteria)]
 
 
-def optimizer_names(net: NeuralNet) -> list[str]:
-    """Return the names of a net's optimizers."""
-    return list(net._optimizers)
+def optimizers_of(net: NeuralNet) -> dict[str, torch.optim.Optimizer]:
+    """Return a net's optimizers by name."""
+    return {name: getattr(net, name + "_") for name in net._optimizers}
 
 
-def initialize_module(net: NeuralNet) -> None:
+def remake_module(net: NeuralNet) -> None:
     """Make the module anew."""
     net._initialize_module()
 
 
-def initialize_optimizer(net: NeuralNet) -> None:
+def remake_optimizer(net: NeuralNet) -> None:
     """Make the optimizers anew."""
     net._initialize_optimizer()
 
@@ -155,21 +134,21 @@ def set_training(net: NeuralNet, training: bool) -> None:
 
 
 def step_optimizer(net: NeuralNet, closure: Callable[[], torch.Tensor]) -> None:
-    """Let each optimizer take a step by a closure."""
-    net._step_optimizer(closure)
+    """Let each optimizer take a step by a closure, called with gradients cleared."""
+
+    def cleared() -> torch.Tensor:
+        net._zero_grad_optimizer()
+        return closure()
+
+    net._step_optimizer(cleared)
 
 
-def zero_gradients(net: NeuralNet) -> None:
-    """Clear the gradients of all optimizers."""
-    net._zero_grad_optimizer()
-
-
-def check_device(net: NeuralNet, asked: Any, mapped: Any) -> Any:
+def check_device(net: NeuralNet, asked: object, mapped: object) -> str | torch.device | None:
     """Return the device asked for, or the CPU with a warning where it is missing here."""
     return net._check_device(asked, mapped)
 
 
-def named_callbacks(net: NeuralNet) -> list[tuple[str, Any]]:
+def named_callbacks(net: NeuralNet) -> list[tuple[str, Callback]]:
     """Return the callbacks under the names that skorch gives them."""
     return list(net._uniquely_named_callbacks())
 
@@ -189,14 +168,11 @@ class RawScores:
     get_loss = NeuralNet.get_loss
     _default_callbacks = NeuralNet._default_callbacks
 
-    def _get_predict_nonlinearity(self: Any) -> Any:
+    def _get_predict_nonlinearity(self: NeuralNet) -> Callable[[torch.Tensor], torch.Tensor]:
         """Return the softmax of raw scores, whatever the criterion."""
         if self.predict_nonlinearity == "auto":
             return functools.partial(torch.softmax, dim=-1)
         return NeuralNet._get_predict_nonlinearity(self)
-
-
-# -------------------------------------------------------------------------------------- torch
 
 
 def tensor_holders(part: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -225,10 +201,10 @@ def is_hooked(module: nn.Module) -> bool:
     )
 
 
-def unwrapped_step(optimizer: torch.optim.Optimizer) -> Callable[..., Any] | None:
+def unwrapped_step(optimizer: torch.optim.Optimizer) -> Callable[..., object] | None:
     """Return the step of an optimizer's class without torch's profiler around it.
 
-    None where hooks are set, for this optimizer or for all: they are called by what is around it.
+    None where hooks are set, for this optimizer or for all: the profiler's wrapper calls them.
     """
     if (
         getattr(optimizer, "_optimizer_step_pre_hooks", True)

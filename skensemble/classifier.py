@@ -42,7 +42,7 @@ def _votes_softly(estimator: SnapshotEnsembleClassifier) -> bool:
 
 
 def _at_most_one(probabilities: Floats) -> Floats:
-    """A weighted mean of ones is above 1 by rounding, which scikit-learn's log_loss refuses."""
+    """Clip weighted means, which rounding lifts above 1; scikit-learn's log_loss refuses that."""
     return np.minimum(probabilities, 1, out=probabilities)
 
 

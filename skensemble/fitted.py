@@ -15,8 +15,9 @@ from ._data.reading import Known
 from ._data.sources import DatasetInput, Source
 from ._data.targets import Targets
 from ._nets.inference import chunk_size, member_outputs
-from ._nets.snapshots import Snapshots, State
+from ._nets.snapshots import Snapshots
 from ._training.net import SnapshotNet
+from ._types import State
 from .members import average, cycle_weights
 from .unseen import UnseenRows
 

@@ -182,7 +182,9 @@ def _prepare(call: Call, generators: list[Generators]) -> Ready:
     intake, targets = call.known
     X = intake.rows(call.data.source)
     n_samples, probe_rows = len(X), X[:N_PROBE_ROWS]
-    recipe = estimator._recipe(intake, targets, n_samples, chosen.n_chains)
+    sizes = {"n_outputs": targets.n_outputs, **intake.sizes()}
+    is_small = intake.is_small
+    recipe = estimator._recipe(sizes, n_samples, chosen.n_chains, is_small=is_small)
     if before is None:
         has_unseen = call.held is not None or chosen.folds is not None
         nets = make_nets(recipe, generators, probe_rows, has_unseen=has_unseen)

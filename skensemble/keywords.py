@@ -3,21 +3,15 @@
 import difflib
 import inspect
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 from sklearn.base import BaseEstimator
 from skorch import NeuralNet
 
-#: What each prefix of ours gives arguments to.
-PREFIXES = (
-    "module",
-    "optimizer",
-    "criterion",
-    "iterator_train",
-    "callbacks",
-    "schedule",
-    "net",
-)
+from ._types import Options
+
+#: Prefixes of keywords; each names what the arguments are for.
+PREFIXES = ("module", "optimizer", "criterion", "iterator_train", "callbacks", "schedule", "net")
 
 #: Parameters of skorch's net that ours set, under the same names.
 SET_BY_US = {
@@ -41,7 +35,7 @@ class KeywordParameters(BaseEstimator):
     ``fit``, when it is known what takes them.
     """
 
-    _kwargs: dict[str, Any]
+    _kwargs: Options
 
     def __getattr__(self, name: str) -> Any:
         keywords = self._keywords()
@@ -49,7 +43,7 @@ class KeywordParameters(BaseEstimator):
             return keywords[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         prefix, is_nested, _ = name.partition("__")
         if is_nested and prefix in PREFIXES:
             self._set_keyword(name, value)
@@ -69,11 +63,11 @@ class KeywordParameters(BaseEstimator):
                 break
         return sorted(names)
 
-    def _keywords(self) -> dict[str, Any]:
+    def _keywords(self) -> Options:
         """Return what came by ``**kwargs``, under whatever name."""
         return self.__dict__.get("_kwargs", {})
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
+    def get_params(self, deep: bool = True) -> Options:
         """Get the parameters of this estimator, those by prefix included.
 
         Parameters
@@ -87,7 +81,7 @@ class KeywordParameters(BaseEstimator):
         """
         return {**super().get_params(deep=deep), **self._keywords()}
 
-    def set_params(self, **params: Any) -> Any:
+    def set_params(self, **params: object) -> Self:
         """Set parameters of this estimator, those by prefix included.
 
         Parameters
@@ -104,8 +98,7 @@ class KeywordParameters(BaseEstimator):
         ValueError
             If a name is neither a parameter nor begins with one of the prefixes.
         """
-        named = inspect.signature(type(self)).parameters
-        valid = {*self.get_params(deep=False), *named}
+        valid = {*self.get_params(deep=False), *inspect.signature(type(self)).parameters}
         for name in params:
             prefix, is_nested, _ = name.partition("__")
             if name not in valid and not (is_nested and prefix in PREFIXES):
@@ -117,11 +110,11 @@ class KeywordParameters(BaseEstimator):
                 self._set_keyword(name, value)
         return self
 
-    def _set_keyword(self, name: str, value: Any) -> None:
+    def _set_keyword(self, name: str, value: object) -> None:
         """Keep a keyword, in a new dict: copies of this estimator may share the old one."""
         self._kwargs = {**self._keywords(), name: value}
 
-    def _by_prefix(self, prefix: str) -> dict[str, Any]:
+    def _by_prefix(self, prefix: str) -> Options:
         """Return the arguments under one prefix, without it."""
         start = prefix + "__"
         keywords = self._keywords().items()
@@ -145,47 +138,32 @@ def check_keywords(
 ) -> None:
     """Refuse keywords that nothing takes, before anything is built.
 
-    Parameters
-    ----------
-    keywords : iterable of str
-        Names to be checked.
-    named : iterable of str
-        Parameters of the estimator's own.
-    takers : dict
-        For each prefix the names that are taken after it; None where any may be.
-
-    Raises
-    ------
-    ValueError
-        With the near match, if there is one.
+    `named` are the parameters of the estimator's own; `takers` has for each prefix the names that
+    may follow it, and None where any may.
     """
-    known = set(named)
-    for prefix, names in takers.items():
-        known |= {f"{prefix}__{name}" for name in names or ()}
+    nested = {f"{prefix}__{name}" for prefix, names in takers.items() for name in names or ()}
+    known = {*named, *nested}
     for keyword in keywords:
         prefix, is_nested, name = keyword.partition("__")
         if not is_nested or prefix not in takers:
             raise ValueError(unexpected(keyword, known))
-        if prefix == "net":
-            _check_net_keyword(keyword, name)
+        first = name.split("__")[0]
+        if keyword == "net__train_split":
+            raise ValueError(
+                f"Got {keyword}, but expected none: say by validation= what is left out."
+            )
+        is_prefix = first != "net" and first in PREFIXES and name != first
+        if prefix == "net" and (first in SET_BY_US or is_prefix):
+            raise ValueError(f"Got {keyword}, but expected it as {name}=.")
         names = takers[prefix]
-        if names is not None and name.split("__")[0] not in names:
+        if names is not None and first not in names:
             raise ValueError(unexpected(keyword, known))
 
 
-def _check_net_keyword(keyword: str, name: str) -> None:
-    """Refuse what another parameter of ours already sets."""
-    first = name.split("__")[0]
-    if name == "train_split":
-        raise ValueError(f"Got {keyword}, but expected none: say by validation= what is left out.")
-    if first in SET_BY_US or (first != "net" and first in PREFIXES and name != first):
-        raise ValueError(f"Got {keyword}, but expected it as {name}=.")
-
-
-def net_arguments(net: type[NeuralNet]) -> set[str] | None:
+def net_arguments(net: type[NeuralNet]) -> set[str]:
     """Return the names after ``net__`` that a skorch class and its base classes take.
 
-    A class of the user's may hold further modules, whose arguments skorch checks itself.
+    A class of the user's may have further modules, whose arguments skorch checks itself.
     """
     names: set[str] = set()
     for cls in net.__mro__:

@@ -1,18 +1,20 @@
 """Which cycles count, with what weight, and the members' outputs combined.
 
-A rule for members is one function, registered in :data:`RULES`: of the number of cycles alone, or
-of what the cycles predicted for rows that they have not seen.
+A rule for members is one function, registered in a table: in :data:`RULES` if it needs the number
+of cycles alone, in :data:`UNSEEN_RULES` if it looks at what the cycles predicted for unseen rows.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from torch import nn
 
-#: A probability below this counts as this: one sure mistake must not outweigh all other rows.
+from ._types import Array, Floats, Members
+
+#: Lowest probability in a loss: one sure mistake must not outweigh all other rows.
 _EPS = 1e-15
 
 #: Rounds of the greedy selection.
@@ -21,58 +23,57 @@ _ROUNDS = 100
 #: Weights below this are rounding of the optimizer's.
 _NO_WEIGHT = 1e-5
 
-#: What a gradient must promise for a further cycle to be let in, and how many are at once.
+#: Least gain, by the gradient, for which a further cycle is let in, and how many are at once.
 _SLACK, _AT_ONCE = 1e-7, 8
+
+#: From weights to their loss and its gradient.
+Loss = Callable[[Floats], tuple[float, Floats]]
 
 
 class Unseen(NamedTuple):
     """What each cycle predicted for rows that it has not seen, and the truth."""
 
     #: Of shape (M, n, k): class probabilities, or values.
-    predictions: NDArray[np.float64]
+    predictions: Floats
     #: Class indices of shape (n,), or values of shape (n, k).
-    y: NDArray[Any]
+    y: Array
     #: Of shape (n,).
-    sample_weight: NDArray[np.float64]
+    sample_weight: Floats
 
     @classmethod
-    def of_true_class(
-        cls, probabilities: NDArray[Any], sample_weight: NDArray[np.float64]
-    ) -> "Unseen":
+    def of_true_class(cls, probabilities: Array, sample_weight: Floats) -> "Unseen":
         """Hold the probabilities of the true class alone, (M, n): the only class, number 0."""
         y = np.broadcast_to(np.intp(0), probabilities.shape[1:])
         return cls(probabilities[:, :, None], y, sample_weight)
 
-    def score(self, weights: NDArray[np.float64]) -> float:
+    def score(self, weights: Floats) -> float:
         """Return the negative log-loss or squared error of the weighted mean: higher is better."""
         if self.y.ndim == 1:
-            true = _of_true_class(self.predictions, self.y)
-            losses = -np.log(_mean(weights, true).clip(_EPS))
+            true = _true_class_probabilities(self.predictions, self.y)
+            losses = -np.log(_weighted_mean(weights, true).clip(_EPS))
         else:
-            combined = _mean(weights, self.predictions)
+            combined = _weighted_mean(weights, self.predictions)
             losses = ((combined - self.y) ** 2).mean(axis=1)
         return -float(np.average(losses, weights=self.sample_weight))
 
 
-def all_cycles(n_cycles: int) -> NDArray[np.float64]:
-    """Every cycle, with the same weight (Huang et al. 2017)."""
+def all_cycles(n_cycles: int) -> Floats:
+    """Give every cycle the same weight (Huang et al. 2017)."""
     return np.full(n_cycles, 1 / n_cycles)
 
 
-def last_cycles(n_cycles: int, m: int) -> NDArray[np.float64]:
-    """The last `m` cycles, all where there are fewer (Huang et al. 2017, section 3)."""
+def last_cycles(n_cycles: int, m: int) -> Floats:
+    """Weigh the last `m` cycles alike, or all where there are fewer (Huang et al. 2017, sec. 3)."""
     weights = np.zeros(n_cycles)
     weights[-m:] = 1 / min(m, n_cycles)
     return weights
 
 
-def stacked(
-    predictions: NDArray[np.float64], y: NDArray[Any], sample_weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Convex weights of the cycles with the least loss on unseen rows.
+def stacked(predictions: Floats, y: Array, sample_weight: Floats) -> Floats:
+    """Find the convex weights of the cycles with the least loss on unseen rows.
 
-    Log-loss or squared error, whose minimum over the simplex is a convex problem (Wolpert 1992;
-    Breiman 1996, section 2).
+    The loss is the log-loss or the squared error, whose minimum over the simplex is a convex
+    problem (Wolpert 1992; Breiman 1996, section 2).
 
     Parameters
     ----------
@@ -95,61 +96,57 @@ def stacked(
     >>> stacked(values, np.array([[0.5], [1.5]]), np.ones(2)).round(4)
     array([0.75, 0.25])
     """
-    from scipy.optimize import minimize  # here, since no other part of the package needs it
-
-    loss = _loss(predictions, y, sample_weight)
+    loss = _loss_of_weights(predictions, y, sample_weight)
     weights = np.zeros(len(predictions))
     weights[np.argmin([loss(single)[0] for single in np.eye(len(predictions))])] = 1
-
-    def on_face(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        full = np.zeros_like(weights)
-        full[face] = values
-        value, gradient = loss(full)
-        return value, gradient[face]
-
     # Few cycles have a weight. From the best one on, those are let in that the gradient asks for,
     # until it asks for none: then the minimum over those few is that over all.
     for _ in range(len(predictions)):
         gradient = loss(weights)[1]
-        wanted = gradient < gradient @ weights - _SLACK
-        wanted &= weights == 0
-        if not wanted.any():
+        asked = np.flatnonzero((gradient < gradient @ weights - _SLACK) & (weights == 0))
+        if not len(asked):
             break
-        asked = np.flatnonzero(wanted)
         asked = asked[np.argsort(gradient[asked])][:_AT_ONCE]
-        face = np.sort(np.concatenate([np.flatnonzero(weights), asked]))
-        found = minimize(
-            on_face,
-            weights[face],
-            jac=True,
-            method="SLSQP",
-            bounds=[(0, 1)] * len(face),
-            constraints={
-                "type": "eq",
-                "fun": lambda a: a.sum() - 1,
-                "jac": lambda a: np.ones_like(a),
-            },
-            options={"ftol": 1e-10, "maxiter": 200},
-        )
-        better = np.zeros(len(predictions))
-        # Rounded, lest the number of BLAS's threads in the optimizer decide about the last bits.
-        better[face] = np.where(found.x > _NO_WEIGHT, found.x, 0).round(6)
-        better /= better.sum()
+        better = _minimize(loss, weights, np.sort([*np.flatnonzero(weights), *asked]))
         if loss(better)[0] >= loss(weights)[0]:
             break
         weights = better
     return weights
 
 
-def greedy(
-    predictions: NDArray[np.float64], y: NDArray[Any], sample_weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Ensemble selection with replacement (Caruana et al. 2004, section 2.1).
+def _minimize(loss: Loss, start: Floats, face: Array) -> Floats:
+    """Find the best convex weights that are 0 outside of the cycles in `face`."""
+    from scipy.optimize import minimize  # here, since no other part of the package needs it
 
-    Round after round the cycle is added that lowers the loss of the mean most; the best of all
-    rounds counts. Parameters and result as in :func:`stacked`.
+    def on_face(values: Floats) -> tuple[float, Floats]:
+        weights = np.zeros_like(start)
+        weights[face] = values
+        value, gradient = loss(weights)
+        return value, gradient[face]
+
+    sums_to_one = {"type": "eq", "fun": lambda a: a.sum() - 1, "jac": np.ones_like}
+    found = minimize(
+        on_face,
+        start[face],
+        jac=True,
+        method="SLSQP",
+        bounds=[(0, 1)] * len(face),
+        constraints=sums_to_one,
+        options={"ftol": 1e-10, "maxiter": 200},
+    )
+    weights = np.zeros_like(start)
+    # Rounded, lest the number of BLAS's threads in the optimizer decide about the last bits.
+    weights[face] = np.where(found.x > _NO_WEIGHT, found.x, 0).round(6)
+    return weights / weights.sum()
+
+
+def greedy(predictions: Floats, y: Array, sample_weight: Floats) -> Floats:
+    """Select cycles one by one, with replacement (Caruana et al. 2004, section 2.1).
+
+    Each round adds the cycle that lowers the loss of the mean most; the best round counts.
+    Parameters and result are those of :func:`stacked`.
     """
-    loss = _loss(predictions, y, sample_weight)
+    loss = _loss_of_weights(predictions, y, sample_weight)
     counts, best, least = np.zeros(len(predictions)), np.zeros(0), np.inf
     for _ in range(_ROUNDS):
         candidates = counts + np.eye(len(predictions))
@@ -162,36 +159,44 @@ def greedy(
     return best
 
 
-Loss = Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
-
-
-def _loss(
-    predictions: NDArray[np.float64], y: NDArray[Any], sample_weight: NDArray[np.float64]
-) -> Loss:
-    """Loss of the weighted mean and its gradient, as a function of the weights."""
+def _loss_of_weights(predictions: Floats, y: Array, sample_weight: Floats) -> Loss:
+    """Return the loss of the weighted mean of predictions, as a function of the weights."""
     share = sample_weight / sample_weight.sum()
-    return (_log_loss if y.ndim == 1 else _squared_error)(predictions, y, share)
+    return (_log_loss if y.ndim == 1 else _quadratic_loss)(predictions, y, share)
 
 
-def _log_loss(
-    predictions: NDArray[np.float64], y: NDArray[Any], share: NDArray[np.float64]
-) -> Loss:
-    """Log-loss of class probabilities."""
-    true = _of_true_class(predictions, y)
+def _log_loss(predictions: Floats, y: Array, share: Floats) -> Loss:
+    true = _true_class_probabilities(predictions, y)
 
-    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        p = _mean(weights, true).clip(_EPS)
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        p = _weighted_mean(weights, true).clip(_EPS)
         return -float((share * np.log(p)).sum()), -np.einsum("mn,n->m", true, share / p)
 
     return loss
 
 
-def _mean(weights: NDArray[np.float64], values: NDArray[Any]) -> NDArray[np.float64]:
-    """Weighted mean over the first axis, without BLAS, whose bits depend on its threads."""
+def _quadratic_loss(predictions: Floats, y: Array, share: Floats) -> Loss:
+    """Return the squared error: with weights of sum 1 a quadratic form, up to a factor."""
+    errors = (predictions - y) * np.sqrt(share)[:, None]
+    errors = errors.reshape(len(errors), -1)
+    products = np.einsum("ip,jp->ij", errors, errors)
+    # Divided by the error of the best cycle: one that is far off must not set the scale.
+    least = max(products.diagonal().min(), np.finfo(np.float64).eps * np.trace(products))
+    products /= max(least, np.finfo(np.float64).tiny)
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        gradient = np.einsum("ij,j->i", products, weights)
+        return float((weights * gradient).sum()), 2 * gradient
+
+    return loss
+
+
+def _weighted_mean(weights: Floats, values: Array) -> Floats:
+    """Return the mean over the first axis, without BLAS, whose bits depend on its threads."""
     return np.einsum("m,m...->...", weights, values)
 
 
-def _of_true_class(predictions: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+def _true_class_probabilities(predictions: Array, y: Array) -> Floats:
     """Select the probabilities of the true classes, (M, n)."""
     if predictions.shape[2] == 1:  # they are all there is: see `Unseen.of_true_class`
         return predictions[:, :, 0]
@@ -199,42 +204,21 @@ def _of_true_class(predictions: NDArray[Any], y: NDArray[Any]) -> NDArray[np.flo
     return np.ascontiguousarray(true, dtype=np.float64)
 
 
-def _squared_error(
-    predictions: NDArray[np.float64], y: NDArray[Any], share: NDArray[np.float64]
-) -> Loss:
-    """Squared error: with weights of sum 1 a quadratic form of the errors, up to a factor."""
-    errors = (predictions - y) * np.sqrt(share)[:, None]
-    errors = errors.reshape(len(errors), -1)
-    products = np.einsum("ip,jp->ij", errors, errors)
-    # By the best cycle's: one that is far off must not set the measure.
-    least = max(products.diagonal().min(), np.finfo(np.float64).eps * np.trace(products))
-    products /= max(least, np.finfo(np.float64).tiny)
-
-    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        gradient = np.einsum("ij,j->i", products, weights)
-        return float((weights * gradient).sum()), 2 * gradient
-
-    return loss
-
-
 #: Rules that need nothing but the number of cycles.
-RULES: dict[str, Callable[[int], NDArray[np.float64]]] = {"all": all_cycles}
+RULES: dict[str, Callable[[int], Floats]] = {"all": all_cycles}
 
 #: Rules that look at unseen rows.
-UNSEEN_RULES: dict[str, Callable[..., NDArray[np.float64]]] = {
-    "stacked": stacked,
-    "greedy": greedy,
-}
+UNSEEN_RULES: dict[str, Callable[..., Floats]] = {"stacked": stacked, "greedy": greedy}
 
 
-def cycle_weights(members: Any, n_cycles: int, unseen: Unseen | None = None) -> NDArray[np.float64]:
-    """Weight of each cycle.
+def cycle_weights(members: Members, n_cycles: int, unseen: Unseen | None = None) -> Floats:
+    """Weigh the cycles by a rule.
 
     Parameters
     ----------
     members : str, int or callable
-        A key of :data:`RULES` or :data:`UNSEEN_RULES`, "auto", how many of the last cycles count,
-        or a function like :func:`stacked`.
+        A key of :data:`RULES` or :data:`UNSEEN_RULES`, how many of the last cycles count, or a
+        function like :func:`stacked`; "auto" is "stacked" where there are unseen rows, else "all".
     n_cycles : int
     unseen : Unseen, default=None
         Predictions of these cycles for unseen rows, where there are any.
@@ -255,18 +239,18 @@ def cycle_weights(members: Any, n_cycles: int, unseen: Unseen | None = None) -> 
     >>> cycle_weights(2, n_cycles=4)
     array([0. , 0. , 0.5, 0.5])
     """
-    if not needs_unseen(members) and not (members == "auto" and unseen is not None):
-        if isinstance(members, str):
-            return RULES["all" if members == "auto" else members](n_cycles)
+    if members == "auto":
+        members = "all" if unseen is None else "stacked"
+    if isinstance(members, str) and members not in UNSEEN_RULES:
+        return RULES[members](n_cycles)
+    if not isinstance(members, str) and not callable(members):
         return last_cycles(n_cycles, int(members))
     if unseen is None or not unseen.sample_weight.any():
         return all_cycles(n_cycles)
-    rule = (
-        members if callable(members) else UNSEEN_RULES["stacked" if members == "auto" else members]
-    )
+    rule: Callable[..., ArrayLike] = members if callable(members) else UNSEEN_RULES[members]
     weights = np.asarray(rule(*unseen), dtype=np.float64)
-    good = weights.shape == (n_cycles,) and np.isfinite(weights).all() and (weights >= 0).all()
-    if not good or not weights.any():
+    are_finite = weights.shape == (n_cycles,) and np.isfinite(weights).all()
+    if not are_finite or (weights < 0).any() or not weights.any():
         raise ValueError(
             f"Got {weights} from members={members!r}, but expected {n_cycles} weights of at least "
             "0, not all of them 0."
@@ -274,13 +258,13 @@ def cycle_weights(members: Any, n_cycles: int, unseen: Unseen | None = None) -> 
     return weights / weights.sum()
 
 
-def needs_unseen(members: Any) -> bool:
-    """Whether a rule can choose only by rows that were left out."""
+def needs_unseen(members: Members) -> bool:
+    """Tell whether a rule can choose only by rows that were left out."""
     return callable(members) or (isinstance(members, str) and members in UNSEEN_RULES)
 
 
 def average(outputs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weighted means over members (Huang et al. 2017, section 3).
+    """Return weighted means over members (Huang et al. 2017, section 3).
 
     Parameters
     ----------
@@ -298,7 +282,7 @@ def average(outputs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 
 def majority(probabilities: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weight of the members that vote for each class; shapes as in :func:`average`.
+    """Return the weight of the members that vote for each class, in shapes as :func:`average`.
 
     A tie goes to the first class, where ``argmax`` is taken of the result.
     """

@@ -1,26 +1,33 @@
 """How good an ensemble is after 1, 2, … cycles: from one fit, or from one fit for each fold."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring, log_loss, mean_squared_error
 from sklearn.model_selection import check_cv
 from sklearn.pipeline import Pipeline
-from sklearn.utils import get_tags, indexable
+from sklearn.utils import Tags, get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._compat import safe_indexing
+from ._types import Array, Floats, Input, Parameter
 from .base import BaseSnapshotEnsemble
 
 __all__ = ["CycleCurve", "cycle_curve"]
 
+#: An ensemble, or a pipeline that ends in one.
+Estimator: TypeAlias = BaseSnapshotEnsemble | Pipeline
+
+#: Scores what an estimator says of X against y.
+Scorer = Callable[[Parameter, Input, ArrayLike], float]
+
 
 class CycleCurve(NamedTuple):
-    """What :func:`cycle_curve` returns.
+    """Scores after 1, 2, … cycles, as :func:`cycle_curve` returns them.
 
     Attributes
     ----------
@@ -34,24 +41,24 @@ class CycleCurve(NamedTuple):
     """
 
     n_cycles: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    estimator: Any
+    scores: Floats
+    estimator: Estimator | None
 
 
 def cycle_curve(
-    estimator: Any,
-    X: Any,
-    y: Any,
+    estimator: Estimator,
+    X: Input,
+    y: ArrayLike,
     *,
-    groups: Any = None,
-    cv: Any = None,
-    scoring: Any = None,
+    groups: ArrayLike | None = None,
+    cv: Parameter = None,
+    scoring: str | Scorer | None = None,
     n_jobs: int | None = None,
 ) -> CycleCurve:
     """Score an ensemble after 1, 2, … M cycles of one run.
 
-    The scores come from the fit itself where it leaves rows out, and else, with `cv`, from one
-    fit for each fold: never from one fit for each number of cycles.
+    Without `cv` the scores come from one fit, by the rows that it leaves out; with `cv` they come
+    from one fit for each fold. There is never a fit for each number of cycles.
 
     Parameters
     ----------
@@ -125,17 +132,17 @@ def cycle_curve(
                 f"Got scoring={scoring!r} without cv, but expected cv=, such as cv=5: what a fit "
                 "says of its unseen rows is their log-loss or squared error."
             )
-        return _of_one_fit(clone(estimator), X, y, groups)
+        return _fit_all_rows(clone(estimator), X, y, groups)
     if scoring is None and is_classifier(last) and not hasattr(last, "predict_proba"):
         raise ValueError(
             "Got scoring=None with voting='hard', but expected scoring=, such as 'accuracy': "
             "votes have no log-loss."
         )
-    scorer = _loss if scoring is None else check_scoring(estimator, scoring=scoring)
+    scorer = _score_by_loss if scoring is None else check_scoring(estimator, scoring=scoring)
     X, y, groups = indexable(X, y, groups)
     splits = check_cv(cv, y, classifier=is_classifier(last)).split(X, y, groups)
     curves = Parallel(n_jobs=n_jobs)(
-        delayed(_of_fold)(clone(estimator), X, y, groups, train, test, scorer)
+        delayed(_score_fold)(clone(estimator), X, y, groups, train, test, scorer)
         for train, test in splits
     )
     n_cycles = max(map(len, curves))
@@ -144,8 +151,8 @@ def cycle_curve(
     return CycleCurve(np.arange(1, n_cycles + 1), np.array(columns).T, None)
 
 
-def _last_step(estimator: Any) -> Any:
-    """The estimator of ours in an estimator or a pipeline."""
+def _last_step(estimator: Estimator) -> BaseSnapshotEnsemble:
+    """Return the ensemble, or the one that a pipeline ends in."""
     last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     if not isinstance(last, BaseSnapshotEnsemble):
         raise ValueError(
@@ -155,8 +162,10 @@ def _last_step(estimator: Any) -> Any:
     return last
 
 
-def _of_one_fit(estimator: Any, X: Any, y: Any, groups: Any) -> CycleCurve:
-    """What the fit of all rows says of those that it left out."""
+def _fit_all_rows(
+    estimator: Estimator, X: Input, y: ArrayLike, groups: ArrayLike | None
+) -> CycleCurve:
+    """Return what the fit of all rows says of those that it left out."""
     last = _last_step(estimator)
     is_single = last.n_chains == 1 or (last.n_chains == "auto" and last.module is not None)
     if last.validation is None or (is_single and last.validation == "auto"):
@@ -167,8 +176,14 @@ def _of_one_fit(estimator: Any, X: Any, y: Any, groups: Any) -> CycleCurve:
     return CycleCurve(np.arange(1, last.n_cycles_ + 1), last.cycle_scores_.copy(), estimator)
 
 
-def _of_fold(
-    estimator: Any, X: Any, y: Any, groups: Any, train: Any, test: Any, scorer: Any
+def _score_fold(
+    estimator: Estimator,
+    X: Input,
+    y: ArrayLike,
+    groups: ArrayLike | None,
+    train: Array,
+    test: Array,
+    scorer: Scorer,
 ) -> list[float]:
     """Fit on the rows of one fold, and score every stage on the others."""
     own_groups = None if groups is None else safe_indexing(groups, train)
@@ -177,75 +192,67 @@ def _of_fold(
     return [float(scorer(stage, X_test, y_test)) for stage in _stages(estimator, X_test)]
 
 
-def _fit(estimator: Any, X: Any, y: Any, groups: Any) -> None:
+def _fit(estimator: Estimator, X: Input, y: ArrayLike, groups: ArrayLike | None) -> None:
     """Fit, with the groups for the step that leaves rows out."""
     name = f"{estimator.steps[-1][0]}__groups" if isinstance(estimator, Pipeline) else "groups"
     estimator.fit(X, y, **({} if groups is None else {name: groups}))
 
 
 class Stage:
-    """An ensemble as it was after some of its cycles, for the rows of one fold.
+    """A fitted ensemble as it was after some of its cycles, for the rows `X` of one fold.
 
-    Scorers take it for an estimator.
-
-    Parameters
-    ----------
-    model : SnapshotEnsembleClassifier or SnapshotEnsembleRegressor
-        Fitted.
-    X : object
-        The rows.
-    predicted : ndarray
-        What the stage predicts for them.
-    probabilities : ndarray or None
-        Their class probabilities, where there are some.
+    Scorers take it for an estimator. `predicted` and `probabilities`, where there are some, are
+    what the stage says of the rows.
     """
 
-    def __init__(self, model: Any, X: Any, predicted: Any, probabilities: Any):
+    def __init__(
+        self, model: BaseSnapshotEnsemble, X: Input, predicted: Array, probabilities: Array | None
+    ):
         self.model, self.X = model, X
         self._predicted, self._probabilities = predicted, probabilities
 
     @property
-    def classes_(self) -> Any:
+    def classes_(self) -> Array:
         """Class labels of a classifier."""
         return self.model.classes_
 
-    def predict(self, X: Any) -> Any:
-        """Labels or values of the rows that there are."""
+    def predict(self, X: Input) -> Array:
+        """Return the labels or values of the rows that there are."""
         self._check_rows(X)
         return self._predicted
 
     @available_if(lambda self: self._probabilities is not None)
-    def predict_proba(self, X: Any) -> Any:
-        """Class probabilities of the rows that there are."""
+    def predict_proba(self, X: Input) -> Array | None:
+        """Return the class probabilities of the rows that there are."""
         self._check_rows(X)
         return self._probabilities
 
-    def _check_rows(self, X: Any) -> None:
+    def _check_rows(self, X: Input) -> None:
         if X is not self.X:
             raise ValueError("Got other rows than those of the fold, but expected these in scoring")
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         return get_tags(self.model)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
 
-def _stages(estimator: Any, X: Any) -> Iterator[Stage]:
-    """All stages, from one pass of the rows through the members."""
+def _stages(estimator: Estimator, X: Input) -> Iterator[Stage]:
+    """Yield all stages, from one pass of the rows through the members."""
     last, seen = _last_step(estimator), X
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         seen = estimator[:-1].transform(X)
-    if not hasattr(last, "staged_predict_proba"):
+    if hasattr(last, "staged_predict_proba"):
+        for probabilities in last.staged_predict_proba(seen):
+            yield Stage(last, X, last.classes_[probabilities.argmax(axis=1)], probabilities)
+    else:
         for predicted in last.staged_predict(seen):
             yield Stage(last, X, predicted, None)
-        return
-    for probabilities in last.staged_predict_proba(seen):
-        yield Stage(last, X, last.classes_[probabilities.argmax(axis=1)], probabilities)
 
 
-def _loss(stage: Stage, X: Any, y: Any) -> float:
-    """Negative log-loss or mean squared error, as the score of unseen rows."""
+def _score_by_loss(stage: Stage, X: Input, y: ArrayLike) -> float:
+    """Return the negative log-loss or mean squared error, as the score of unseen rows."""
     if is_classifier(stage):
         return -float(log_loss(y, stage.predict_proba(X), labels=stage.classes_))
     return -float(mean_squared_error(y, stage.predict(X)))

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from ._nets.by_hand import perceptrons, pull_back
+from ._nets.modules import Pullback
+from ._types import State
 
 #: How much faster than a weight the factor of a column moves, under an optimizer whose steps do not
 #: depend on the gradient's size.
@@ -19,8 +21,8 @@ _FASTER = 6.0
 class Dense(nn.Linear):
     """A linear layer whose weights start with a variance of one divided by the number of inputs.
 
-    So outputs start with the variance of the inputs ([1]_, section 4.6), where torch's own start
-    has a third of it; biases start as torch's do.
+    Outputs then start with the variance of the inputs ([1]_, section 4.6); torch's own start gives
+    a third of it. Biases start as torch's do.
 
     References
     ----------
@@ -37,13 +39,13 @@ class Dense(nn.Linear):
 class ScaledLinear(Dense):
     """A linear layer after a factor for each input, which is learned with it.
 
-    With it the network finds out soon which columns count: a factor moves the weights of all units
-    at once. It starts at 1, and is kept divided by 6, so that it learns six times as fast as the
-    weights do ([1]_, section 3).
+    The factors let the network find out soon which columns count: a factor moves the weights of all
+    units at once. It starts at 1, and is kept divided by 6, so that it learns six times as fast as
+    the weights do ([1]_, section 3).
 
     In training, columns may be dropped as dropout does with units ([2]_), each with all of its
-    inputs: so no prediction hangs on one of them. They are drawn once a batch, which is as good as
-    once a row here, and costs next to nothing.
+    inputs, so that no prediction hangs on one of them. They are drawn once a batch, which is as
+    good as once a row here, and costs next to nothing.
 
     Parameters
     ----------
@@ -51,7 +53,7 @@ class ScaledLinear(Dense):
     dtype : torch.dtype, default=torch.float32
         Type of the parameters.
     columns : array-like of int of shape (n_inputs,), default=None
-        The column that each input is made of, counted from 0. None: each is one.
+        The column that each input is made of, counted from 0. None: each input is a column.
     dropout : float, default=0.0
         Probability with which a column is dropped, below 1.
 
@@ -88,14 +90,14 @@ class ScaledLinear(Dense):
         self.dropout = dropout
         if dropout > 0:
             chosen = np.arange(n_inputs) if columns is None else np.asarray(columns)
-            own = torch.tensor(chosen, dtype=torch.int64)
-            self.register_buffer("columns", own, persistent=False)
+            buffer = torch.tensor(chosen, dtype=torch.int64)
+            self.register_buffer("columns", buffer, persistent=False)
             self.n_columns = int(chosen.max(initial=-1)) + 1
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew, and set the factors to 1."""
         super().reset_parameters()
-        if hasattr(self, "scale"):  # the parent's constructor calls this before
+        if hasattr(self, "scale"):  # the parent's constructor calls this first
             nn.init.constant_(self.scale, 1 / _FASTER)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
@@ -106,7 +108,7 @@ class ScaledLinear(Dense):
         return nn.functional.linear(X, self.weight * factor, self.bias)
 
     def column_mask(self, columns: torch.Tensor) -> torch.Tensor:
-        """Draw what dropout multiplies the inputs with, for each layer whose columns are given."""
+        """Draw the factors of dropout for the inputs of each layer whose columns are given."""
         shape = (*columns.shape[:-1], self.n_columns)
         # Always float32, whatever torch's default type is: each type draws other numbers.
         is_kept = torch.rand(shape, dtype=torch.float32, device=columns.device) >= self.dropout
@@ -164,8 +166,8 @@ class TableNetwork(nn.Module):
         self.layers = nn.Sequential(*layers)
         self._dropout = dropout
         linear = [name for name, part in self.named_modules() if isinstance(part, Dense)]
-        parts = [name + part for name in linear for part in (".weight", ".bias")]
-        self._names = [f"{linear[0]}.scale", *parts]
+        weights = [name + part for name in linear for part in (".weight", ".bias")]
+        self._names = [f"{linear[0]}.scale", *weights]
         self._columns_name = f"{linear[0]}.columns"
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
@@ -173,7 +175,7 @@ class TableNetwork(nn.Module):
         return self.layers(X)
 
     def forward_members(
-        self, stacks: dict[str, torch.Tensor], X: torch.Tensor, *, training: bool = False
+        self, stacks: State, X: torch.Tensor, *, training: bool = False
     ) -> torch.Tensor:
         """Return the outputs of many such networks, one batched product a layer.
 
@@ -194,8 +196,8 @@ class TableNetwork(nn.Module):
         h = X.expand(len(scale), -1, -1)
         if training and self.first.dropout > 0:
             scale = scale * self.first.column_mask(stacks[self._columns_name])
-        # The rows are scaled and not the weights: that costs little for many rows, and nothing
-        # for a single one.
+        # The rows are scaled and not the weights, unlike in `perceptrons`: that costs little for
+        # many rows, and nothing for a single one.
         h = h * scale.unsqueeze(1)
         h = torch.baddbmm(bias.unsqueeze(1), h, weight.mT, alpha=_FASTER)
         is_inference = not (training or torch.is_grad_enabled())  # autograd needs h as it was
@@ -206,18 +208,16 @@ class TableNetwork(nn.Module):
             h = torch.baddbmm(bias.unsqueeze(1), h, weight.mT)
         return h
 
-    def members_and_pullback(
-        self, stacks: dict[str, torch.Tensor], X: torch.Tensor
-    ) -> tuple[torch.Tensor, Callable[[torch.Tensor], None]]:
-        """Return the outputs in training, and what sets the gradients from those of the outputs.
+    def members_and_pullback(self, stacks: State, X: torch.Tensor) -> tuple[torch.Tensor, Pullback]:
+        """Return the outputs in training, and the function that sets the gradients of `stacks`.
 
-        Without autograd, whose bookkeeping costs as much as the products of a small batch.
+        Parameters and outputs are those of :meth:`forward_members`. Autograd is not asked: its
+        bookkeeping costs as much as the products of a small batch.
         """
         parameters = self._parameters_of(stacks)
-        first = self.first
         constant: torch.Tensor | float = _FASTER
-        if first.dropout > 0:
-            constant = first.column_mask(stacks[self._columns_name]) * _FASTER
+        if self.first.dropout > 0:
+            constant = self.first.column_mask(stacks[self._columns_name]) * _FASTER
         with torch.no_grad():
             outputs, kept = perceptrons(X, parameters, constant, self._dropout)
         return outputs, functools.partial(pull_back, kept, parameters)
@@ -229,6 +229,6 @@ class TableNetwork(nn.Module):
         assert isinstance(first, ScaledLinear)
         return first
 
-    def _parameters_of(self, stacks: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    def _parameters_of(self, stacks: State) -> list[torch.Tensor]:
         """Return the factors of the inputs, then weight and bias of each layer."""
         return [stacks[name] for name in self._names]

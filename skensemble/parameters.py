@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader
 from . import schedules
 from ._compat import HasMethods, Interval, InvalidParameterError, StrOptions, make_constraint
 from ._data.folds import Asked
-from ._data.intake import Intake
 from ._data.targets import Targets
 from ._nets.modules import check_can_reset, constructor_of, keyword_names
 from ._training.making import Recipe
@@ -163,13 +162,13 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         made = constructor_of(self._module())
         return getattr(made, "__name__", repr(made))
 
-    def _recipe(self, intake: Intake, targets: Targets, n_samples: int, n_chains: int) -> Recipe:
-        """Say what the nets of a fit are made of."""
+    def _recipe(self, sizes: Options, n_samples: int, n_chains: int, *, is_small: bool) -> Recipe:
+        """Say what the nets of a fit are made of; `sizes` are what the data decide."""
         optimizer, defaults = self._optimizer()
-        sizes = {"n_outputs": targets.n_outputs, **intake.sizes()}
         if self.module is None:
-            sizes["column_dropout"] = auto_column_dropout(n_samples, is_classifier(self))
-            sizes["hidden"] = auto_hidden(n_samples, n_chains, is_classifier(self))
+            column_dropout = auto_column_dropout(n_samples, is_classifier(self))
+            hidden = auto_hidden(n_samples, n_chains, is_classifier(self))
+            sizes = {**sizes, "column_dropout": column_dropout, "hidden": hidden}
         return Recipe(
             net_class=self._net_class if self.net is None else self.net,
             module=self._module(),
@@ -179,7 +178,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             optimizer_defaults=defaults,
             keywords=self._keywords(),
             sizes=sizes,
-            is_small=intake.is_small,
+            is_small=is_small,
             callbacks=self.callbacks,
             settings={
                 "lr": self.lr,

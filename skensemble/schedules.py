@@ -1,17 +1,18 @@
 """Where cycles begin and end, and the learning rate at every step.
 
-Pure functions of step numbers; nothing here knows of torch or of training.
-A new schedule is one function of :class:`At`, registered in :data:`SHAPES`.
+These are pure functions of step numbers; nothing here knows of torch or of training. A new
+schedule is one function of :class:`At`, registered in :data:`SHAPES`.
 """
 
-import functools
 import inspect
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ._types import Floats, Schedule
 
 
 class At(NamedTuple):
@@ -29,36 +30,37 @@ class At(NamedTuple):
         Number of steps in the cycle.
     """
 
-    step: Any
-    cycle: Any
-    progress: Any
-    length: Any
+    step: int
+    cycle: int
+    progress: float
+    length: int
 
 
 def cosine(at: At) -> Any:
-    """Half a cosine from 1 down to 0: SGDR (Loshchilov & Hutter 2017, eq. 5)."""
+    """Follow half a cosine from 1 down to 0: SGDR (Loshchilov & Hutter 2017, eq. 5)."""
     return (1 + np.cos(np.pi * at.progress)) / 2
 
 
 def triangular(at: At) -> Any:
-    """Linearly from 0 to 1 and back: CLR (Smith 2017, section 3.1).
+    """Go linearly from 0 to 1 and back: CLR (Smith 2017, section 3.1).
 
-    Sampled in the middle of each step, so that no step trains at rate zero and
-    a cycle of one step trains at the peak.
+    Steps are sampled in their middle, so that none trains at rate zero and a cycle of one step
+    trains at the peak.
     """
     return 1 - np.abs(2 * (at.progress + 0.5 / at.length) - 1)
 
 
 def triangular2(at: At) -> Any:
-    """As ``triangular``, its height halved with every cycle (Smith 2017, section 3.2)."""
+    """Halve the height of ``triangular`` with every cycle (Smith 2017, section 3.2)."""
     return triangular(at) * 0.5 ** np.asarray(at.cycle, dtype=float)
 
 
 def exp_range(at: At, gamma: float = 1.0) -> Any:
-    """As ``triangular``, its height times ``gamma ** step`` (Smith 2017, section 3.2)."""
+    """Multiply the height of ``triangular`` by ``gamma ** step`` (Smith 2017, section 3.2)."""
     return triangular(at) * gamma ** np.asarray(at.step, dtype=float)
 
 
+#: Values of ``schedule=``. A shape also takes arrays in the fields of `At`: all steps at once.
 SHAPES: dict[str, Callable[..., Any]] = {
     "cosine": cosine,
     "triangular": triangular,
@@ -68,7 +70,7 @@ SHAPES: dict[str, Callable[..., Any]] = {
 
 
 def cycle_ends(n_steps: int, n_cycles: int, cycle_mult: float = 1.0) -> NDArray[np.int64]:
-    """Steps done at the end of each cycle; the last is ``n_steps``.
+    """Return the steps done at the end of each cycle; the last is `n_steps`.
 
     Parameters
     ----------
@@ -82,8 +84,7 @@ def cycle_ends(n_steps: int, n_cycles: int, cycle_mult: float = 1.0) -> NDArray[
     Returns
     -------
     ends : ndarray of int64 of shape (n_cycles,)
-        Strictly increasing: every cycle has at least one step, which the
-        longest ones give.
+        Strictly increasing: every cycle has at least one step, which the longest ones give.
 
     Examples
     --------
@@ -97,9 +98,7 @@ def cycle_ends(n_steps: int, n_cycles: int, cycle_mult: float = 1.0) -> NDArray[
     exponents = np.arange(n_cycles) - (n_cycles - 1 if cycle_mult > 1 else 0)
     share = np.cumsum(float(cycle_mult) ** exponents)
     ends = np.rint(share / share[-1] * n_steps).astype(np.int64)
-    lengths = np.diff(ends, prepend=0)
-    missing = lengths < 1
-    lengths[missing] = 1
+    lengths = np.diff(ends, prepend=0).clip(min=1)
     for _ in range(int(lengths.sum()) - n_steps):
         lengths[np.argmax(lengths)] -= 1
     return np.cumsum(lengths)
@@ -109,33 +108,26 @@ def fractions(
     n_steps: int,
     n_cycles: int,
     *,
-    schedule: str | Callable[[At], float] = "cosine",
+    schedule: Schedule = "cosine",
     cycle_mult: float = 1.0,
     floor: float = 0.0,
     burn_in_steps: int = 0,
     first_step: int = 0,
     first_cycle: int = 0,
-    **options: Any,
-) -> NDArray[np.float64]:
-    """Learning rate of every step as a fraction of the highest.
+    **options: float,
+) -> Floats:
+    """Return the learning rate of every step as a fraction of the highest.
 
     Parameters
     ----------
-    n_steps : int
-        Steps of the run, burn-in included.
-    n_cycles : int
-        Number of cycles, at most ``n_steps - burn_in_steps``.
-    schedule : str or callable, default="cosine"
-        A key of :data:`SHAPES` or a function of :class:`At`.
-    cycle_mult : float, default=1.0
-        See :func:`cycle_ends`.
+    n_steps, n_cycles, schedule, cycle_mult
+        See :func:`learning_rates`.
     floor : float, default=0.0
         Fraction at which a named schedule ends a cycle (``min_lr / lr``).
-        A callable decides its own.
     burn_in_steps : int, default=0
         Steps at fraction 1 before the first cycle begins.
     first_step, first_cycle : int, default=0
-        What ``At.step`` and ``At.cycle`` start from where a run goes on.
+        First values of ``At.step`` and ``At.cycle``, where a run goes on.
     **options
         Arguments of the shape, such as ``gamma``; those it does not take are dropped.
 
@@ -146,21 +138,23 @@ def fractions(
     Raises
     ------
     ValueError
-        If a callable returns what is no finite number of at least 0.
+        If a callable returns something other than a finite number of at least 0.
     """
     ends = cycle_ends(n_steps - burn_in_steps, n_cycles, cycle_mult)
     lengths = np.diff(ends, prepend=0)
     cycle = np.repeat(np.arange(n_cycles), lengths)
-    length = lengths[cycle]
     step = np.arange(n_steps - burn_in_steps)
-    at = At(
-        first_step + step, first_cycle + cycle, (step - (ends - lengths)[cycle]) / length, length
-    )
+    progress = (step - (ends - lengths)[cycle]) / lengths[cycle]
+    fields = (first_step + step, first_cycle + cycle, progress, lengths[cycle])
     if isinstance(schedule, str):
-        shape = _with_options(SHAPES[schedule], options)
-        values = floor + (1 - floor) * shape(at)
+        shape = SHAPES[schedule]
+        taken = {k: v for k, v in options.items() if k in inspect.signature(shape).parameters}
+        at = At(*fields)  # type: ignore[arg-type]  # arrays
+        values = floor + (1 - floor) * shape(at, **taken)
     else:
-        values = _evaluate(schedule, at)
+        # A user's own gets plain Python numbers, step by step.
+        rows = zip(*(field.tolist() for field in fields), strict=True)
+        values = _evaluate(schedule, [At(*row) for row in rows])
     return np.concatenate([np.ones(burn_in_steps), values])
 
 
@@ -175,7 +169,7 @@ class Plan(NamedTuple):
         Steps of the run done at the end of each cycle, burn-in included.
     """
 
-    fractions: NDArray[np.float64]
+    fractions: Floats
     ends: NDArray[np.int64]
 
     @classmethod
@@ -186,34 +180,20 @@ class Plan(NamedTuple):
         *,
         cycle_mult: float = 1.0,
         burn_in_steps: int = 0,
-        **options: Any,
+        **arguments: Any,
     ) -> "Plan":
         """Plan a run; the arguments are those of :func:`fractions`."""
         ends = burn_in_steps + cycle_ends(n_steps - burn_in_steps, n_cycles, cycle_mult)
-        rates = fractions(
-            n_steps, n_cycles, cycle_mult=cycle_mult, burn_in_steps=burn_in_steps, **options
-        )
-        return cls(rates, ends)
+        arguments |= {"cycle_mult": cycle_mult, "burn_in_steps": burn_in_steps}
+        return cls(fractions(n_steps, n_cycles, **arguments), ends)
 
 
 def check_options(
-    schedule: str | Callable[[At], float], *, lr: float, min_lr: Any = 0.0, **options: Any
+    schedule: Schedule, *, lr: float, min_lr: object = 0.0, **options: object
 ) -> None:
-    """Refuse a rate or an option of a shape that is out of range.
+    """Refuse a rate, or an option of a shape such as ``gamma``, that is out of range.
 
-    Parameters
-    ----------
-    schedule : str or callable
-        A callable decides its own lowest rate.
-    lr, min_lr : float
-        Highest and lowest rate.
-    **options
-        Options of a shape. Those that decay by the step, such as ``gamma``, are above 0 and at
-        most 1.
-
-    Raises
-    ------
-    ValueError
+    A callable decides its own lowest rate, and takes no `min_lr`.
     """
     if not _is_number(lr) or not 0 < lr < np.inf:
         raise ValueError(f"Got lr={lr!r}, but expected a number above 0.")
@@ -229,26 +209,17 @@ def check_options(
             raise ValueError(f"Got {name}={value!r}, but expected a number above 0, at most 1.")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool) and not np.isnan(float(value))
 
 
 def shape_options() -> set[str]:
-    """Names of the options that one shape or another takes, such as ``gamma``."""
+    """Return the names of the options that one shape or another takes, such as ``gamma``."""
     taken = [list(inspect.signature(shape).parameters)[1:] for shape in SHAPES.values()]
     return {name for names in taken for name in names}
 
 
-def _with_options(shape: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
-    """Bind to a shape those options that it takes."""
-    taken = inspect.signature(shape).parameters
-    return functools.partial(shape, **{k: v for k, v in options.items() if k in taken})
-
-
-def _evaluate(schedule: Callable[[At], float], at: At) -> NDArray[np.float64]:
-    """Ask a user's schedule step by step, with plain Python numbers."""
-    columns = (np.asarray(column).tolist() for column in at)
-    places = [At(*row) for row in zip(*columns, strict=True)]
+def _evaluate(schedule: Callable[[At], float], places: list[At]) -> Floats:
     values = [schedule(place) for place in places]
     for value, place in zip(values, places, strict=True):
         if not _is_number(value) or not 0 <= value < np.inf:
@@ -264,13 +235,13 @@ def learning_rates(
     *,
     lr: float,
     n_cycles: int,
-    schedule: str | Callable[[At], float] = "cosine",
+    schedule: Schedule = "cosine",
     cycle_mult: float = 1.0,
     min_lr: float = 0.0,
     gamma: float = 1.0,
     burn_in_steps: int = 0,
-) -> NDArray[np.float64]:
-    """Learning rate of every step of a run, without training.
+) -> Floats:
+    """Return the learning rate of every step of a run, without training.
 
     Parameters
     ----------
@@ -316,11 +287,12 @@ def learning_rates(
     >>> learning_rates(6, lr=0.1, n_cycles=2).round(3)
     array([0.1  , 0.075, 0.025, 0.1  , 0.075, 0.025])
     """
-    for name, value, least in [
-        ("n_steps", n_steps, 1),
-        ("n_cycles", n_cycles, 1),
-        ("burn_in_steps", burn_in_steps, 0),
-    ]:
+    counts = {
+        "n_steps": (n_steps, 1),
+        "n_cycles": (n_cycles, 1),
+        "burn_in_steps": (burn_in_steps, 0),
+    }
+    for name, (value, least) in counts.items():
         if not isinstance(value, int | np.integer) or value < least:
             raise ValueError(f"Got {name}={value!r}, but expected an integer of at least {least}.")
     if n_steps - burn_in_steps < n_cycles:

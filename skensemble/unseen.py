@@ -1,41 +1,34 @@
 """Rows that the chains have not seen, and what each cycle predicts for them."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from skorch.utils import to_device
 from torch.utils.data import DataLoader, Subset
 
-from ._data.rows import DatasetRows
+from ._data.rows import DatasetRows, Features
 from ._data.sources import DatasetInput
 from ._data.targets import Targets
 from ._nets.inference import chunk_size, member_outputs
-from ._nets.modules import Batch
-from ._nets.snapshots import Snapshots, State
+from ._nets.snapshots import Snapshots
 from ._training.net import SnapshotNet
+from ._types import Array, Batch, Floats, Members, State
 from .members import Unseen, cycle_weights
 
 #: A cycle is a gain where it lowers the loss by more than this part of it.
-_GAIN = 1e-3
+_LEAST_GAIN = 1e-3
 
 #: Above this many probabilities a cycle, they are kept in float32.
-_MANY = 500_000
+_LARGE = 500_000
 
 
 class Patience:
-    """When to end a run whose cycles no longer lower the loss of unseen rows.
+    """The rule that ends a run whose cycles no longer lower the loss of unseen rows.
 
-    Parameters
-    ----------
-    n_iter_no_change : int
-        How many cycles without gain are enough.
-    n_before : int
-        Cycles of earlier calls, which do not count.
-    n_planned : int
-        Cycles that there are to be at the end: a run is not ended after its last.
+    It takes `n_iter_no_change` cycles without gain. The `n_before` cycles of earlier calls do not
+    count, and a run is not ended after the last of `n_planned` cycles.
     """
 
     def __init__(self, n_iter_no_change: int, n_before: int, n_planned: int):
@@ -46,7 +39,7 @@ class Patience:
         """Tell whether to end the run after cycles with these losses."""
         best, since = min(losses[: self.n_first]), 0
         for loss in losses[self.n_first :]:
-            if loss < best * (1 - _GAIN):
+            if loss < best * (1 - _LEAST_GAIN):
                 best, since = loss, 0
             else:
                 since += 1
@@ -57,9 +50,9 @@ class Cycle(NamedTuple):
     """What the unseen rows say of a cycle."""
 
     #: Of shape (n_samples, k), NaN where no chain left the row out.
-    predictions: NDArray[Any]
+    predictions: Array
     #: Weight of each cycle so far.
-    weights: NDArray[np.float64]
+    weights: Floats
     #: Score of their weighted mean.
     score: float
 
@@ -67,22 +60,10 @@ class Cycle(NamedTuple):
 class UnseenRows:
     """Predictions of every cycle for rows that were left out, each by chains that left it out.
 
-    Parameters
-    ----------
-    net : SnapshotNet
-        Whose module is of the snapshots' kind.
-    X : Tensor, or what gives one (or a dict of them) by row numbers
-    left_out : list of ndarray of int
-        The rows to be predicted by each chain.
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Encoded targets.
-    sample_weight : ndarray of shape (n_samples,) or None
-    targets : Targets
-        Say what outputs and encoded targets mean.
-    members : str, int or callable
-        How cycles are weighted: see :func:`~skensemble.members.cycle_weights`.
-    patience : Patience, default=None
-        None: no run is ended.
+    The net's module is of the snapshots' kind; `X` has all rows, on the net's device, and `y` their
+    encoded targets, whose meaning `targets` knows. `left_out` has for each chain the numbers of the
+    rows that it predicts. `members` is the rule that weighs cycles, as in
+    :func:`~skensemble.members.cycle_weights`. Without `patience` no run is ended.
 
     Attributes
     ----------
@@ -95,12 +76,12 @@ class UnseenRows:
     def __init__(
         self,
         net: SnapshotNet,
-        X: Any,
-        left_out: Sequence[NDArray[Any]],
-        y: NDArray[Any],
-        sample_weight: NDArray[np.float64] | None,
+        X: Features,
+        left_out: Sequence[Array],
+        y: Array,
+        sample_weight: Floats | None,
         targets: Targets,
-        members: Any,
+        members: Members,
         *,
         patience: Patience | None = None,
     ):
@@ -110,8 +91,7 @@ class UnseenRows:
         for rows in left_out:
             times[rows] += 1
         self.is_seen = times == 0
-        all_chains = bool((times == len(left_out)).all())
-        self.is_unseen_by_all = not self.is_seen.any() and all_chains
+        self.is_unseen_by_all = not self.is_seen.any() and bool((times == len(left_out)).all())
         self._times = np.where(self.is_seen, np.nan, times)[:, None]
         self._y = targets.truth(y)[~self.is_seen]
         weight = np.ones(len(y)) if sample_weight is None else sample_weight
@@ -121,7 +101,7 @@ class UnseenRows:
     def add(self, states: list[State]) -> bool:
         """Predict with the chains of a further cycle, weigh the cycles anew, say whether to stop.
 
-        That is where the last cycles brought no gain, and there are more to come.
+        The run is to stop if the last cycles brought no gain and there are more to come.
         """
         values = self._predict(Snapshots(states))
         unseen = self._unseen([*(cycle.predictions for cycle in self.cycles), values])
@@ -133,7 +113,7 @@ class UnseenRows:
         """Forget cycles beyond the first `n_cycles`: Ctrl-C came before they counted."""
         del self.cycles[n_cycles:]
 
-    def combine(self) -> NDArray[np.float64]:
+    def combine(self) -> Floats:
         """Return the weighted mean of all cycles for every row, of shape (n_samples, k)."""
         total = np.zeros(self.cycles[0].predictions.shape)
         for weight, cycle in zip(self.cycles[-1].weights, self.cycles, strict=True):
@@ -141,10 +121,10 @@ class UnseenRows:
                 total += weight * cycle.predictions
         return total
 
-    def _unseen(self, predictions: list[NDArray[Any]]) -> Unseen:
-        """Hand the rule for members what it needs of the cycles' predictions.
+    def _unseen(self, predictions: list[Array]) -> Unseen:
+        """Gather what the rule for members needs of the cycles' predictions.
 
-        It is not kept from cycle to cycle: with many rows it is as large as the predictions.
+        The result is not kept from cycle to cycle: with many rows it is as large as they are.
         """
         if self.is_seen.any():
             predictions = [values[~self.is_seen] for values in predictions]
@@ -154,7 +134,7 @@ class UnseenRows:
             return Unseen.of_true_class(np.stack(true)[:, :, 0], self._weight)
         return Unseen(np.stack(predictions), self._y, self._weight)
 
-    def _predict(self, snapshots: Snapshots) -> NDArray[Any]:
+    def _predict(self, snapshots: Snapshots) -> Array:
         """Return the mean over the chains that left a row out; NaN where none did."""
         total = np.zeros((0, 0))
         for chain, rows in enumerate(self.left_out):
@@ -166,18 +146,19 @@ class UnseenRows:
                 if not len(total):
                     shape = (len(self._times), values.shape[1])
                     # Probabilities of all cycles may be the largest thing of a fit.
-                    is_large = self._y.ndim == 1 and shape[0] * shape[1] > _MANY
+                    is_large = self._y.ndim == 1 and shape[0] * shape[1] > _LARGE
                     total = np.zeros(shape, np.float32 if is_large else np.float64)
                 total[rows[done : done + len(values)]] += values
                 done += len(values)
         total /= self._times
         return total
 
-    def _batches(self, rows: NDArray[Any]) -> Iterator[Batch]:
+    def _batches(self, rows: Array) -> Iterator[Batch]:
         if isinstance(self.X, DatasetInput):
             part = Subset(DatasetRows(self.X), rows.tolist())
-            size = self.net.batch_size
-            for X in DataLoader(part, batch_size=size, generator=torch.Generator()):
+            # A loader draws a seed, which must not come from the global generator.
+            own = torch.Generator()
+            for X in DataLoader(part, batch_size=self.net.batch_size, generator=own):
                 yield to_device(X, self.net.device)
             return
         index = torch.from_numpy(rows).to(self.X.device)

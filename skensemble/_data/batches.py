@@ -3,12 +3,12 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from skensemble._nets.modules import Batch
+from skensemble._types import Batch, Options
 
 from .rows import ChainRows, DatasetRows, Features, TensorRows, WeightedRows
 
@@ -17,18 +17,20 @@ from .rows import ChainRows, DatasetRows, Features, TensorRows, WeightedRows
 _BLOCK_BYTES = 4 << 20
 
 
+class Batches(Protocol):
+    """The batches of a pass, each ``(X, y)`` or ``(X, y, weight)``, and how many there are."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
 class EvenBatches:
     """Row numbers of ``ceil(n / batch_size)`` batches whose sizes differ by one at most.
 
     The number of steps is exact, and no batch is left with a single row, on which batch
-    normalisation fails.
-
-    Parameters
-    ----------
-    chain : ChainRows
-    batch_size : int
-    generator : torch.Generator or None
-        Draws a new permutation for each pass; None: the rows in their order.
+    normalisation fails. The generator draws a new permutation for each pass; without one the
+    rows keep their order.
     """
 
     def __init__(self, chain: ChainRows, batch_size: int, generator: torch.Generator | None = None):
@@ -41,7 +43,7 @@ class EvenBatches:
     def __iter__(self) -> Iterator[torch.Tensor]:
         # A generator function draws the permutation with the first batch: a DataLoader with
         # workers calls iter() twice a pass.
-        yield from _even(self.order(), self.n_batches)
+        yield from _split_evenly(self.order(), self.n_batches)
 
     def order(self) -> torch.Tensor:
         """Return the row numbers in the order of one pass."""
@@ -55,17 +57,7 @@ class EvenBatches:
 
 
 class BatchIterator:
-    """Even batches of rows in memory: ``(X, y)``, or ``(X, y, weight)`` where asked for.
-
-    Parameters
-    ----------
-    rows : TensorRows
-    batch_size : int
-    generator : torch.Generator, default=None
-        See :class:`EvenBatches`.
-    weighted : bool, default=False
-        Whether to hand out the weights.
-    """
+    """Even batches of rows in memory: ``(X, y)``, or ``(X, y, weight)`` where `weighted`."""
 
     def __init__(
         self,
@@ -74,7 +66,7 @@ class BatchIterator:
         generator: torch.Generator | None = None,
         weighted: bool = False,
     ):
-        self.parts: list[Any] = [rows.X, rows.y]
+        self.parts: list[Features] = [rows.X, rows.y]
         if weighted and rows.weight is not None:
             self.parts.append(rows.weight)
         self.batches = EvenBatches(rows.chains[0], batch_size, generator)
@@ -82,17 +74,17 @@ class BatchIterator:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
+    def __iter__(self) -> Iterator[tuple[Batch, ...]]:
         for block in self._blocks():
-            chosen = torch.cat(block).to(self.parts[0].device)
-            sizes = [len(batch) for batch in block]
-            parts = [_take(part, chosen) for part in self.parts]
-            yield from zip(*(_split(part, sizes) for part in parts), strict=True)
+            index = torch.cat(block, dim=-1).to(self.parts[0].device, torch.int64)
+            sizes = [batch.shape[-1] for batch in block]
+            parts = [_split(_gather(part, index), sizes, index.ndim - 1) for part in self.parts]
+            yield from zip(*parts, strict=True)
 
     def _blocks(self) -> Iterator[list[torch.Tensor]]:
+        """Yield the row numbers of the batches that are gathered together."""
         batches = list(self.batches)
-        row_bytes = max(1, _n_bytes(self.parts[0][:1]))
-        per_block = max(1, _BLOCK_BYTES // (row_bytes * len(batches[0])))
+        per_block = max(1, _BLOCK_BYTES // (_row_bytes(self.parts[0]) * len(batches[0])))
         for start in range(0, len(batches), per_block):
             yield batches[start : start + per_block]
 
@@ -100,15 +92,8 @@ class BatchIterator:
 class ChainsIterator(BatchIterator):
     """Even batches of rows in memory for chains that step together, each with rows of its own.
 
-    The same batches as a :class:`BatchIterator` of each chain, stacked along a new first axis.
-
-    Parameters
-    ----------
-    rows : TensorRows
-        With the rows of each chain, equally many.
-    batch_size : int
-    generators : list of torch.Generator
-    weighted : bool, default=False
+    They are the batches of a :class:`BatchIterator` for each chain, stacked along a new first
+    axis. Each chain has as many rows as the others.
     """
 
     def __init__(
@@ -124,13 +109,6 @@ class ChainsIterator(BatchIterator):
             for chain, generator in zip(rows.chains, generators, strict=True)
         ]
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
-        for block in self._blocks():
-            chosen = torch.cat(block, dim=1).to(self.parts[0].device, torch.int64)
-            sizes = [batch.shape[1] for batch in block]
-            parts = [_rows_of_chains(part, chosen) for part in self.parts]
-            yield from zip(*(_split(part, sizes, dim=1) for part in parts), strict=True)
-
     def _blocks(self) -> Iterator[list[torch.Tensor]]:
         n_rows = self.chains[0].chain.n_samples
         # Row numbers of all chains together may outweigh the rows: 32 bits halve them.
@@ -138,15 +116,15 @@ class ChainsIterator(BatchIterator):
         orders = torch.empty(len(self.chains), n_rows, dtype=number)
         for order, chain in zip(orders, self.chains, strict=True):
             order.copy_(chain.order())
-        batches = _even(orders, len(self))
-        row_bytes = max(1, _n_bytes(self.parts[0][:1]))
-        longest = -(-orders.shape[1] // len(self))
-        per_block = max(1, _BLOCK_BYTES // (row_bytes * longest * len(orders)))
+        batches = _split_evenly(orders, len(self))
+        longest = -(-n_rows // len(self))
+        batch_bytes = _row_bytes(self.parts[0]) * longest * len(orders)
+        per_block = max(1, _BLOCK_BYTES // batch_bytes)
         while block := list(itertools.islice(batches, per_block)):
             yield block
 
 
-def _even(orders: torch.Tensor, n_batches: int) -> Iterator[torch.Tensor]:
+def _split_evenly(orders: torch.Tensor, n_batches: int) -> Iterator[torch.Tensor]:
     """Yield the parts along the last axis that :func:`torch.tensor_split` makes.
 
     One at a time: the views of many batches take more memory than the numbers.
@@ -159,20 +137,18 @@ def _even(orders: torch.Tensor, n_batches: int) -> Iterator[torch.Tensor]:
         start = stop
 
 
-def _rows_of_chains(rows: Features, index: torch.Tensor) -> Batch:
-    """Gather rows by an index of two axes, the chains first."""
-    flat = _take(rows, index.reshape(-1))
+def _gather(rows: Features, index: torch.Tensor) -> Batch:
+    """Gather rows by an index of one axis, or of two with the chains first."""
+    if isinstance(rows, torch.Tensor):
+        # index_select copies whole rows, and so is seven times faster than indexing.
+        return rows.index_select(0, index.reshape(-1)).unflatten(0, index.shape)
+    flat = rows[index.reshape(-1)]
     if isinstance(flat, torch.Tensor):
         return flat.unflatten(0, index.shape)
     return {name: tensor.unflatten(0, index.shape) for name, tensor in flat.items()}
 
 
-def _take(rows: Features, index: torch.Tensor) -> Batch:
-    """Gather rows by number; ``index_select`` copies whole rows, seven times faster."""
-    return rows.index_select(0, index) if isinstance(rows, torch.Tensor) else rows[index]
-
-
-def _split(rows: Batch, sizes: list[int], dim: int = 0) -> Sequence[Batch]:
+def _split(rows: Batch, sizes: list[int], dim: int) -> Sequence[Batch]:
     """Cut rows into views of consecutive ones."""
     if isinstance(rows, torch.Tensor):
         return rows.split(sizes, dim=dim)
@@ -180,10 +156,11 @@ def _split(rows: Batch, sizes: list[int], dim: int = 0) -> Sequence[Batch]:
     return [{name: parts[name][i] for name in parts} for i in range(len(sizes))]
 
 
-def _n_bytes(rows: Batch) -> int:
-    if isinstance(rows, torch.Tensor):
-        return rows.nbytes
-    return sum(tensor.nbytes for tensor in rows.values())
+def _row_bytes(rows: Features) -> int:
+    """Count the bytes of one row, 1 at least."""
+    row = rows[:1]
+    tensors = [row] if isinstance(row, torch.Tensor) else row.values()
+    return max(1, sum(tensor.nbytes for tensor in tensors))
 
 
 class Budget:
@@ -194,20 +171,15 @@ class Budget:
 
 
 class Budgeted:
-    """Hands on the batches of an iterator until the budget of the run is spent.
+    """The batches of an iterator until the budget of the run is spent; later passes are empty.
 
-    Parameters
-    ----------
-    iterator : iterable with a length
-    budget : Budget
-        Once it is spent, every further pass is empty.
-    take_weight : callable, default=None
-        Is given the last item of each batch, its weights, just before the rest is handed out.
+    `take_weight` is given the last item of each batch, its weights, just before the rest is
+    handed out.
     """
 
     def __init__(
         self,
-        iterator: Any,
+        iterator: Batches,
         budget: Budget,
         take_weight: Callable[[torch.Tensor], None] | None = None,
     ):
@@ -216,7 +188,7 @@ class Budgeted:
     def __len__(self) -> int:
         return len(self.iterator)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
         for batch in self.iterator:
             if self.budget.left == 0:
                 return
@@ -228,13 +200,13 @@ class Budgeted:
 
 
 def training_batches(
-    rows: Any,
+    rows: TensorRows | DatasetRows,
     batch_size: int,
     generators: Sequence[torch.Generator | None],
-    options: dict[str, Any],
+    options: Options,
     *,
     of_chains: bool,
-) -> Any:
+) -> Batches:
     """Make the shuffled batches of one or all chains, with the weights where there are some.
 
     Parameters
@@ -249,43 +221,44 @@ def training_batches(
         Whether each batch has the rows of all chains, chains first.
     """
     weighted = rows.weight is not None
-    if of_chains:
-        return ChainsIterator(rows, batch_size, generators, weighted)
-    if isinstance(rows, TensorRows) and not options:
-        return BatchIterator(rows, batch_size, generators[0], weighted)
-    if weighted and isinstance(rows, TensorRows):
-        rows = WeightedRows(rows)
-    return data_loader(rows, batch_size, generators[0], options)
+    if isinstance(rows, TensorRows):
+        if of_chains:
+            return ChainsIterator(rows, batch_size, generators, weighted)
+        if not options:
+            return BatchIterator(rows, batch_size, generators[0], weighted)
+    dataset = WeightedRows(rows) if weighted and isinstance(rows, TensorRows) else rows
+    return data_loader(dataset, batch_size, generators[0], options)
 
 
-def later_batches(rows: Any) -> Any:
-    """Return what a DataLoader of skorch's is to read outside of training: no weights."""
+def later_batches(rows: object) -> object:
+    """Drop the weights of rows that a DataLoader of skorch's is to read outside of training."""
     return DatasetRows(rows.X, rows.y) if isinstance(rows, DatasetRows) else rows
 
 
 def data_loader(
-    dataset: Any, batch_size: int, generator: torch.Generator | None, options: dict[str, Any]
+    dataset: TensorRows | WeightedRows | DatasetRows,
+    batch_size: int,
+    generator: torch.Generator | None,
+    options: Options,
 ) -> DataLoader[Any]:
     """Make a DataLoader of even, shuffled batches, unless the options say otherwise."""
-    own_order = {"batch_sampler", "sampler", "shuffle", "drop_last", "batch_size"}
     if generator is not None:
         # A loader draws a seed for its workers. It draws from a copy, so that the permutations
         # stay those of the same rows in memory.
         options = {"generator": generator.clone_state(), **options}
     chain = dataset.chains[0]
-    if own_order.isdisjoint(options):
+    if {"batch_sampler", "sampler", "shuffle", "drop_last", "batch_size"}.isdisjoint(options):
         options["batch_sampler"] = EvenBatches(chain, batch_size, generator)
         return DataLoader(dataset, **options)
-    if chain.rows is not None:
-        if not {"sampler", "batch_sampler"}.isdisjoint(options):
-            raise ValueError(
-                "Got a sampler by iterator_train__* and rows that are left out, but expected one "
-                "of them: a sampler may draw those rows. Set validation=None, or give X_val and "
-                "y_val."
-            )
-        dataset = Subset(dataset, chain.rows.tolist())
+    if chain.rows is not None and not {"sampler", "batch_sampler"}.isdisjoint(options):
+        raise ValueError(
+            "Got a sampler by iterator_train__* and rows that are left out, but expected one "
+            "of them: a sampler may draw those rows. Set validation=None, or give X_val and "
+            "y_val."
+        )
     if "batch_sampler" not in options:
         options = {"batch_size": batch_size, **options}
         if "sampler" not in options:
             options.setdefault("shuffle", True)
-    return DataLoader(dataset, **options)
+    own = dataset if chain.rows is None else Subset(dataset, chain.rows.tolist())
+    return DataLoader(own, **options)

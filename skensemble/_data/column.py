@@ -1,7 +1,8 @@
 """One column of a frame, read as what it is asked for: numbers, categories, dates, durations."""
 
 import re
-from datetime import UTC, date, time, timedelta, timezone, tzinfo
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from functools import cached_property
 from numbers import Integral, Real
@@ -10,7 +11,12 @@ from zoneinfo import ZoneInfo
 
 import narwhals.stable.v2 as nw
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+from skensemble._types import Array, Floats
+
+#: For each row which of the distinct values it has, -1 where missing; and those values.
+Factorized = tuple[NDArray[np.int64], list[object]]
 
 #: Up to so many values a loop over them is faster than a library's own way.
 _FEW_VALUES = 500
@@ -26,15 +32,9 @@ _CLASSES: dict[str, tuple[type, ...]] = {
 
 
 class Column:
-    """One column, read as what it is asked for.
+    """One column, a Series of narwhals or an array, read as what it is asked for."""
 
-    Parameters
-    ----------
-    name : object
-    data : narwhals Series or ndarray of shape (n_samples,)
-    """
-
-    def __init__(self, name: Any, data: Any):
+    def __init__(self, name: object, data: Any):
         self.name, self.data = name, data
         self.typed = _kind_of_dtype(data.dtype)
 
@@ -43,7 +43,7 @@ class Column:
 
     @cached_property
     def kind(self) -> str:
-        """By the type of the column, else by what its values are."""
+        """Kind by the type of the column, else by what its values are."""
         return self.typed or kind_of(self.factorized[1])
 
     @property
@@ -56,8 +56,8 @@ class Column:
         return not self.factorized[1]
 
     @cached_property
-    def factorized(self) -> tuple[NDArray[np.int64], list[Any]]:
-        """For each row which of the distinct values it has, -1 where missing; those values."""
+    def factorized(self) -> Factorized:
+        """Codes of the rows, and the distinct values."""
         try:
             codes, values = _factorize(self.data)
         except TypeError:  # not hashable
@@ -69,13 +69,15 @@ class Column:
             )
         return codes, values
 
-    def by_value(self, of: Any, dtype: Any = np.float64, missing: Any = np.nan) -> NDArray[Any]:
-        """A function of the values, asked once for each."""
+    def by_value(
+        self, of: Callable[[Any], object], dtype: DTypeLike = np.float64, missing: object = np.nan
+    ) -> Array:
+        """Ask a function once for each distinct value, and return its answers row by row."""
         codes, values = self.factorized
         return np.array([*map(of, values), missing], dtype=dtype)[codes]
 
     @cached_property
-    def numbers(self) -> NDArray[np.float64]:
+    def numbers(self) -> Floats:
         """Numbers, none of them infinite."""
         if self.typed != "numbers":
             numbers = self.by_value(float)
@@ -86,18 +88,18 @@ class Column:
             data = self.data if is_plain else self.data.cast(nw.Float64)
             numbers = np.asarray(data.to_numpy(), dtype=np.float64)
         if np.isinf(numbers).any():
-            raise infinite(self.name)
+            raise infinity_error(self.name)
         return numbers
 
     @cached_property
-    def seconds(self) -> NDArray[np.float64]:
+    def seconds(self) -> Floats:
         """Durations or times of day in seconds."""
         if self.typed == "durations":
-            return _seconds(self.data.to_numpy())
+            return _to_seconds(self.data.to_numpy())
         if kind_of(self.factorized[1]) == "times of day":
             return self.by_value(_seconds_of_day)
         nanoseconds = self.by_value(lambda v: getattr(v, "nanoseconds", 0), np.int64, 0)
-        return _seconds(self.by_value(lambda v: v, "m8[us]", None), nanoseconds)
+        return _to_seconds(self.by_value(lambda v: v, "m8[us]", None), nanoseconds)
 
     @cached_property
     def zone(self) -> str | None:
@@ -114,35 +116,31 @@ class Column:
                 "expected either."
             )
         name = str(zones.pop())
-        return "UTC" if zones or _zone_named(name) is None else name
+        return "UTC" if zones or _find_zone(name) is None else name
 
-    def dates(self, zone: str | None) -> tuple[NDArray[np.float64], NDArray[np.datetime64]]:
-        """Seconds since 1970 and the local times in a time zone."""
+    def dates(self, zone: str | None) -> tuple[Floats, NDArray[np.datetime64]]:
+        """Return seconds since 1970, and the local times in a time zone."""
         if self.typed != "dates":
-            return self._dates_of_objects(zone)
+            utc, here = (None, None) if zone is None else (UTC, _find_zone(zone))
+            nanoseconds = self.by_value(lambda v: getattr(v, "nanosecond", 0), np.int64, 0)
+            moments = self.by_value(lambda v: _to_local(v, utc), "M8[us]", None)
+            local = self.by_value(lambda v: _to_local(v, here), "M8[us]", None)
+            return _to_seconds(moments, nanoseconds), local
         data = self.data.cast(nw.Datetime("us")) if self.data.dtype == nw.Date else self.data
         if zone is None:
             local = data.to_numpy()
-            return _seconds(local), local
-        utc = data.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
-        named = _zone_named(zone)
+            return _to_seconds(local), local
+        utc_times = data.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
+        named = _find_zone(zone)
         if isinstance(named, timezone):  # polars knows no zones by their distance
-            return _seconds(utc), utc + np.timedelta64(named.utcoffset(None))
-        return _seconds(utc), data.dt.convert_time_zone(zone).dt.replace_time_zone(None).to_numpy()
-
-    def _dates_of_objects(self, zone: str | None) -> tuple[Any, Any]:
-        def at(value: Any, there: tzinfo | None) -> Any:
-            return value if there is None else value.astimezone(there).replace(tzinfo=None)
-
-        here = None if zone is None else _zone_named(zone)
-        utc = None if zone is None else UTC
-        nanoseconds = self.by_value(lambda v: getattr(v, "nanosecond", 0), np.int64, 0)
-        seconds = _seconds(self.by_value(lambda v: at(v, utc), "M8[us]", None), nanoseconds)
-        return seconds, self.by_value(lambda v: at(v, here), "M8[us]", None)
+            local = utc_times + np.timedelta64(named.utcoffset(None))
+        else:
+            local = data.dt.convert_time_zone(zone).dt.replace_time_zone(None).to_numpy()
+        return _to_seconds(utc_times), local
 
 
 def _kind_of_dtype(dtype: Any) -> str | None:
-    """What a column of this type is; None where its values must tell."""
+    """Tell what a column of this type is; None where its values must tell."""
     if isinstance(dtype, np.dtype):
         return "numbers" if dtype.kind in "fiub" else None
     if dtype.is_numeric() or dtype == nw.Boolean:
@@ -156,8 +154,8 @@ def _kind_of_dtype(dtype: Any) -> str | None:
     return next((kind for kind, types in kinds.items() if dtype in types), None)
 
 
-def kind_of(values: list[Any]) -> str:
-    """What values that are not missing are: categories where nothing else fits all."""
+def kind_of(values: Iterable[object]) -> str:
+    """Tell what values that are not missing are: categories where nothing else fits all."""
     types = set(map(type, values))
     for kind, classes in _CLASSES.items():
         if all(issubclass(t, classes) for t in types):
@@ -165,17 +163,11 @@ def kind_of(values: list[Any]) -> str:
     return "categories"
 
 
-def _factorize(data: Any) -> tuple[NDArray[np.int64], list[Any]]:
-    """Codes of the distinct values, -1 where they are missing, and these values.
-
-    Raises
-    ------
-    TypeError
-        Where they are not hashable.
-    """
+def _factorize(data: Any) -> Factorized:
+    """Enumerate the distinct values of a column; a TypeError where they are not hashable."""
     if not isinstance(data, np.ndarray) and data.dtype.is_nested():
         raise TypeError(data.dtype)
-    codes, values = _factorize_any(data)
+    codes, values = _factorize_all(data)
     is_missing = np.array([*map(_is_missing, values), True], dtype=bool)
     if is_missing[:-1].any():
         codes = np.where(is_missing, -1, np.cumsum(~is_missing) - 1)[codes]
@@ -183,8 +175,8 @@ def _factorize(data: Any) -> tuple[NDArray[np.int64], list[Any]]:
     return codes, values
 
 
-def _factorize_any(data: Any) -> tuple[NDArray[np.int64], list[Any]]:
-    """The same, with missing ones perhaps among the values."""
+def _factorize_all(data: Any) -> Factorized:
+    """Enumerate the distinct values by the quickest way; missing ones may be among them."""
     if isinstance(data, np.ndarray):
         if data.dtype.kind == "O":
             return _factorize_objects(data.tolist())
@@ -196,7 +188,7 @@ def _factorize_any(data: Any) -> tuple[NDArray[np.int64], list[Any]]:
     if hasattr(native, "factorize"):  # as pandas has it
         found, index = native.factorize()
         codes, values = np.asarray(found, dtype=np.int64), list(index)
-        # Its objects are compared by ==, and so True and 1 are one.
+        # It compares objects by ==, and so True and 1 are one.
         is_unclear = data.dtype == nw.Object and any(
             not isinstance(v, str) and v in (0, 1) for v in values
         )
@@ -212,22 +204,22 @@ def _factorize_any(data: Any) -> tuple[NDArray[np.int64], list[Any]]:
     return np.nan_to_num(ranks.to_numpy(), nan=-1).astype(np.int64), values
 
 
-def _factorize_objects(values: list[Any]) -> tuple[NDArray[np.int64], list[Any]]:
-    """The same, one by one: True and 1 differ."""
-    seen: dict[Any, int] = {}
+def _factorize_objects(values: Sequence[object]) -> Factorized:
+    """Enumerate the distinct values one by one: True and 1 differ."""
+    seen: dict[tuple[type, object], int] = {}
     codes = [seen.setdefault((type(value), value), len(seen)) for value in values]
     return np.array(codes, dtype=np.int64), [value for _, value in seen]
 
 
-def _is_missing(value: Any) -> bool:
-    """Whether it is None, NaN, NaT or pandas' NA, which must not be asked for its truth."""
+def _is_missing(value: object) -> bool:
+    """Tell None, NaN, NaT and pandas' NA, which must not be asked for its truth."""
     if isinstance(value, str):
         return False
     return value is None or type(value).__name__ == "NAType" or bool(value != value)
 
 
-def key_of(value: Any) -> str:
-    """What a category is compared by: integral numbers of any type are the same."""
+def key_of(value: object) -> str:
+    """Return what a category is compared by: integral numbers of any type are the same."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real | Decimal):
         # Where a day is a date to one library, it is midnight to another.
         return str(value).removesuffix(" 00:00:00") if isinstance(value, date) else str(value)
@@ -238,12 +230,12 @@ def key_of(value: Any) -> str:
 
 
 def as_integer(key: str) -> str:
-    """ "1.0", as a number that was read back from text, as "1"."""
+    """Return "1.0", as a number that was read back from text, as "1"."""
     return re.sub(r"\A(-?\d+)\.0+\Z", r"\1", key)
 
 
-def _seconds(values: NDArray[Any], nanoseconds: Any = 0) -> NDArray[np.float64]:
-    """Dates or durations in seconds, the same for the same value in any unit."""
+def _to_seconds(values: Array, nanoseconds: NDArray[np.int64] | int = 0) -> Floats:
+    """Turn dates or durations into seconds, the same for the same value in any unit."""
     floor = values.astype(f"{values.dtype.kind}8[s]")
     rest = (values - floor).astype("m8[ns]").astype(np.int64) + nanoseconds
     whole = floor.astype(np.int64)
@@ -257,8 +249,13 @@ def _seconds_of_day(value: time) -> float:
     return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
 
 
-def _zone_named(name: str) -> tzinfo | None:
-    """A time zone by its name, or by its distance from UTC: "UTC+02:00"."""
+def _to_local(value: datetime, zone: tzinfo | None) -> datetime:
+    """Return the local time in a zone, as numpy takes it: without the zone."""
+    return value if zone is None else value.astimezone(zone).replace(tzinfo=None)
+
+
+def _find_zone(name: str) -> tzinfo | None:
+    """Find a time zone by its name, or by its distance from UTC: "UTC+02:00"."""
     if name == "UTC":
         return UTC
     offset = re.fullmatch(r"(?:UTC)?([+-])(\d\d):?(\d\d)", name)
@@ -271,7 +268,8 @@ def _zone_named(name: str) -> tzinfo | None:
         return None
 
 
-def infinite(name: Any) -> ValueError:
+def infinity_error(name: object) -> ValueError:
+    """Make the error for a column with infinite values."""
     return ValueError(
         f"Got X with infinite values in column {name!r}, but expected finite numbers or missing "
         "ones (input contains infinity)."

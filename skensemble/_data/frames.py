@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from .column import Column, as_integer, infinite, key_of, kind_of
+from .column import Column, as_integer, infinity_error, key_of, kind_of
 
 #: Up to so many rows pandas gives its values faster as objects, all columns at once.
 _FEW_ROWS = 64
@@ -101,7 +101,7 @@ class Columns:
         return self
 
     def fit_transform(self, X: Any) -> NDArray[np.float64]:
-        """The same as ``fit(X).transform(X)`` with the columns read once.
+        """Fit and transform, with the columns read once.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class Columns:
         return np.concatenate(list(self._learn(X)), axis=1)
 
     def transform(self, X: Any) -> NDArray[np.float64]:
-        """The matrix.
+        """Return the matrix of a later table.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class Columns:
         """
         if self._is_plain and (plain := _plain_numbers(X)) is not None:
             if np.isinf(plain).any():
-                raise infinite(self._encoders[int(np.isinf(plain).any(axis=0).argmax())].name)
+                raise infinity_error(self._encoders[int(np.isinf(plain).any(axis=0).argmax())].name)
             return np.array(plain, dtype=np.float64, order="C")
         if nw.dependencies.is_pandas_dataframe(X) and len(X) <= _FEW_ROWS:
             X = X.to_numpy(dtype=object)
@@ -146,7 +146,7 @@ class Columns:
         return out
 
     def _learn(self, X: Any) -> Iterator[NDArray[np.float64]]:
-        """The matrix's columns, encoder by encoder, as they are learned."""
+        """Yield the matrix's columns, encoder by encoder, as they are learned."""
         names = _column_names(X)
         listed = _listed(X, names, self.categorical_features)
         encoders: list[_Encoder] = []
@@ -267,7 +267,7 @@ class _Dates(_Encoder):
 
 
 def _encoder(column: Column, kind: str) -> _Encoder:
-    """What is learned from one column."""
+    """Learn one column."""
     if column.is_missing:
         return _Nothing(column, kind)
     return {"categories": _Categories, "dates": _Dates}.get(kind, _Encoder)(column, kind)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skensemble._nets.modules import Batch, float_type
+from skensemble._nets.modules import float_type
+from skensemble._types import Batch
 from skensemble.defaults import SMALL
 
 from .encoder import TableEncoder

@@ -5,15 +5,14 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import issparse
 from skorch.dataset import Dataset as SkorchDataset
 from torch.utils.data import Dataset, Subset
 
-from skensemble._nets.modules import Batch
+from skensemble._types import Array, Batch
 
 #: Turns an array into what the module takes.
-Convert = Callable[[NDArray[Any]], torch.Tensor]
+Convert = Callable[[Array], torch.Tensor]
 
 
 class Features(Protocol):
@@ -27,12 +26,12 @@ class Features(Protocol):
 
     def __getitem__(self, index: Any) -> Batch: ...
 
-    def to(self, device: Any) -> Any:
+    def to(self, device: Any) -> "Features":
         """Return the rows, to be handed out on a device."""
 
 
-def to_tensor(array: NDArray[Any], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """An array as a tensor: floats and booleans of the dtype given, integers as int64.
+def to_tensor(array: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """Turn an array into a tensor: floats and booleans of the dtype given, integers as int64.
 
     No copy is made where the array is already so; a read-only one (a memory map) is copied,
     since torch would let it be written through the tensor.
@@ -42,8 +41,9 @@ def to_tensor(array: NDArray[Any], dtype: torch.dtype = torch.float32) -> torch.
     return torch.from_numpy(array if array.flags.writeable else array.copy()).to(target)
 
 
-def numpy_type(dtype: torch.dtype) -> Any:
-    """The numpy type that a torch type is made from: its own, or float32 where it has none."""
+def numpy_type(dtype: torch.dtype) -> type[np.generic]:
+    """Return the numpy type that a torch type is made from: float32 where it has none itself."""
+    own: dict[torch.dtype, type[np.generic]]
     own = {torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
     return own.get(dtype, np.float32)
 
@@ -60,44 +60,37 @@ class ChainRows(NamedTuple):
 class TensorRows(SkorchDataset):
     """Rows of features and targets in memory, with a weight each where they differ.
 
-    A skorch dataset, so that skorch's callbacks can score it.
-
-    Attributes
-    ----------
-    X : Tensor of shape (n_samples, ...), or what gives one (or a dict of them) by row numbers
-    y : Tensor of shape (n_samples,) or (n_samples, n_outputs)
-    weight : Tensor of shape (n_samples,) or None
-    chains : list of ChainRows
-        Which rows to train on: one for each chain.
+    It is a skorch dataset, so that skorch's callbacks can score it. `chains` says for each chain
+    which rows to train on.
     """
 
     def __init__(
         self,
-        X: Any,
+        X: Features,
         y: torch.Tensor,
         weight: torch.Tensor | None = None,
-        chains: "list[ChainRows] | None" = None,
+        chains: list[ChainRows] | None = None,
     ):
         super().__init__(X, y)
         self.weight = weight
         self.chains = chains or [ChainRows(len(y))]
 
-    def with_chains(self, chains: "list[ChainRows]") -> "TensorRows":
-        """The same rows for other chains."""
+    def with_chains(self, chains: list[ChainRows]) -> "TensorRows":
+        """Return the same rows for other chains."""
         return TensorRows(self.X, self.y, self.weight, chains)
 
     def part(self, index: torch.Tensor) -> "TensorRows":
-        """Some of the rows."""
+        """Return some of the rows."""
         index = index.to(self.y.device)
         rows = self.X.part(index) if hasattr(self.X, "part") else self.X[index]
         return TensorRows(rows, self.y[index])
 
-    def __getitem__(self, index: Any) -> tuple[Any, ...]:
+    def __getitem__(self, index: int | torch.Tensor) -> tuple[Batch, torch.Tensor]:
         return self.X[index], self.y[index]
 
 
 class WeightedRows(Dataset[Any]):
-    """The same rows as ``(X, y, weight)``, for a DataLoader."""
+    """Rows in memory as ``(X, y, weight)``, for a DataLoader."""
 
     def __init__(self, rows: TensorRows):
         self.rows, self.chains = rows, rows.chains
@@ -105,7 +98,7 @@ class WeightedRows(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: Any) -> tuple[torch.Tensor, ...]:
+    def __getitem__(self, index: int) -> tuple[Batch, torch.Tensor, torch.Tensor]:
         assert self.rows.weight is not None
         return (*self.rows[index], self.rows.weight[index])
 
@@ -129,23 +122,23 @@ class DatasetRows(Dataset[Any]):
         X: Any,
         y: torch.Tensor | None = None,
         weight: torch.Tensor | None = None,
-        chains: "list[ChainRows] | None" = None,
+        chains: list[ChainRows] | None = None,
     ):
         self.X, self.y, self.weight = X, y, weight
         self.chains = chains or [ChainRows(len(X))]
 
-    def with_chains(self, chains: "list[ChainRows]") -> "DatasetRows":
-        """The same rows for other chains."""
+    def with_chains(self, chains: list[ChainRows]) -> "DatasetRows":
+        """Return the same rows for other chains."""
         return DatasetRows(self.X, self.y, self.weight, chains)
 
-    def part(self, index: torch.Tensor) -> Any:
-        """Some of the rows."""
+    def part(self, index: torch.Tensor) -> Subset[Any]:
+        """Return some of the rows."""
         return Subset(DatasetRows(self.X, self.y), index.tolist())
 
     def __len__(self) -> int:
         return len(self.X)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int) -> Any:
         features = self.X.features(int(index))
         if self.y is None:
             return features
@@ -160,24 +153,22 @@ class RowsOfChains(list[TensorRows]):
 class ConvertedRows:
     """Rows of an array or of a CSR matrix that are converted when they are asked for."""
 
-    def __init__(self, X: Any, convert: Convert, device: Any = "cpu"):
+    def __init__(self, X: Any, convert: Convert, device: torch.device | str = "cpu"):
         self.X, self.convert, self.device = X, convert, torch.device(device)
 
     def __len__(self) -> int:
         return self.X.shape[0]
 
-    def __getitem__(self, index: Any) -> torch.Tensor:
-        if isinstance(index, torch.Tensor):
-            index = index.cpu().numpy()
-        rows = self.X[index]
+    def __getitem__(self, index: slice | torch.Tensor) -> torch.Tensor:
+        rows = self.X[index.cpu().numpy() if isinstance(index, torch.Tensor) else index]
         return self.convert(rows.toarray() if issparse(rows) else rows).to(self.device)
 
     def part(self, index: torch.Tensor) -> "ConvertedRows":
-        """Some of the rows."""
+        """Return some of the rows."""
         return ConvertedRows(self.X[index.cpu().numpy()], self.convert, self.device)
 
-    def to(self, device: Any) -> "ConvertedRows":
-        """The same rows, to be handed out on a device."""
+    def to(self, device: torch.device | str) -> "ConvertedRows":
+        """Return the same rows, to be handed out on a device."""
         return ConvertedRows(self.X, self.convert, device)
 
 
@@ -195,13 +186,13 @@ class DictRows:
     def __len__(self) -> int:
         return len(next(iter(self.tensors.values())))
 
-    def __getitem__(self, index: Any) -> dict[str, torch.Tensor]:
+    def __getitem__(self, index: slice | torch.Tensor) -> dict[str, torch.Tensor]:
         return {name: tensor[index] for name, tensor in self.tensors.items()}
 
     def part(self, index: torch.Tensor) -> "DictRows":
-        """Some of the rows."""
+        """Return some of the rows."""
         return DictRows(self[index])
 
-    def to(self, device: Any) -> "DictRows":
-        """The same rows on a device."""
+    def to(self, device: torch.device | str) -> "DictRows":
+        """Return the same rows on a device."""
         return DictRows({name: tensor.to(device) for name, tensor in self.tensors.items()})

@@ -27,7 +27,7 @@ from torch.utils.data import (
 )
 
 from skensemble._compat import check_y
-from skensemble._nets.modules import Batch
+from skensemble._types import Batch
 
 from .frames import Columns
 from .rows import Convert, ConvertedRows, DatasetRows, DictRows, Features, to_tensor
@@ -142,7 +142,7 @@ class DatasetInput:
         return self.n_samples
 
     def features(self, index: int) -> Any:
-        """The features of one item, as the module takes them."""
+        """Return the features of one item, as the module takes them."""
         item = self.dataset[index]
         return _as_input(item[0] if isinstance(item, tuple | list) else item, self.dtype)
 
@@ -181,7 +181,7 @@ class DatasetInput:
         return self
 
     def __getitem__(self, index: slice) -> Any:
-        """A few items' features as a batch."""
+        """Return the features of a few items as a batch."""
         rows = range(self.n_samples)[index]
         return default_collate([self.features(i) for i in rows])
 
@@ -241,7 +241,7 @@ def read(
 def _read_table(
     estimator: Any, X: Any, y: Any, columns: Columns, reset: bool, y_checks: dict[str, Any]
 ) -> tuple[ArrayInput, Any]:
-    """A table with columns of many kinds as numbers and codes of categories."""
+    """Read a table with columns of many kinds as numbers and codes of categories."""
     predicting = isinstance(y, str)
     if y is None:
         raise ValueError("Got y=None, but expected the targets beside a table.")
@@ -252,7 +252,7 @@ def _read_table(
 
 
 def _naming_columns(error: ValueError, X: Any) -> ValueError:
-    """The error itself, or one that names the columns of a frame that are no numbers."""
+    """Return the error, or one that names the columns of a frame that are no numbers."""
     names = [] if not hasattr(X, "columns") else [n for n in X.columns if not _is_number(X[n])]
     if not names or "could not convert" not in str(error):
         return error
@@ -294,7 +294,7 @@ def _in_memory(dataset: Any) -> tuple[Any, Any] | None:
 
 
 def _read_dict(X: Mapping[str, Any], checks: dict[str, Any]) -> DictInput:
-    """A dict of arrays with as many rows each, all finite."""
+    """Check a dict of arrays: as many rows each, all finite."""
     if not X:
         raise ValueError("Got X with no arrays, but expected a dict of at least one.")
     checks = {**checks, "accept_sparse": False, "ensure_2d": False}
@@ -316,7 +316,7 @@ def _read_beside(X: Any, y: Any, y_checks: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _as_array(data: Any) -> Any:
-    """A tensor or a slice of a dataset as an array; anything else is scikit-learn's to read."""
+    """Turn a tensor or a slice of a dataset into an array; leave the rest to scikit-learn."""
     if isinstance(data, torch.Tensor):
         return data.detach().cpu().numpy()
     if isinstance(data, SliceDataset):

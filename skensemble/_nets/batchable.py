@@ -7,14 +7,15 @@ import torch
 from torch import nn
 
 from skensemble._compat import Dropout, is_compiled
+from skensemble._types import Batch
 
 from .chains import Chains, batchable_attention
 from .generators import forked
-from .modules import Batch, call_module, computes_members
+from .modules import call_module, computes_members
 from .snapshots import named_tensors
 
-#: Optimizers that treat each number of a parameter by itself: a step on stacked parameters is a
-#: step on each of them.
+#: Optimizers that treat each number of a parameter by itself, so that a step on stacked parameters
+#: is a step on each of them.
 BY_ELEMENTS = (
     torch.optim.SGD,
     torch.optim.ASGD,
@@ -31,16 +32,11 @@ BY_ELEMENTS = (
 
 
 def can_train_as_one(modules: list[nn.Module], X: Batch) -> bool:
-    """Tell whether :class:`Chains` of such modules train as each of them does by itself.
+    """Tell whether :class:`Chains` of these modules train as each of them does by itself.
 
-    A few rows are tried on copies. ``torch.func`` cannot take some modules, takes others in a
-    loop with a warning, and computes something else for a few; all of these train chain by chain.
-
-    Parameters
-    ----------
-    modules : list of nn.Module
-    X : Tensor or dict of Tensor
-        A batch, on the modules' device.
+    Copies are tried on the few rows `X`, which lie on the modules' device. ``torch.func`` refuses
+    some modules, takes others in a loop with a warning, and computes something else for a few; all
+    of these train chain by chain.
     """
     if computes_members(modules[0]):
         return True
@@ -55,8 +51,9 @@ def can_train_as_one(modules: list[nn.Module], X: Batch) -> bool:
             if isinstance(part, Dropout):
                 part.p = 0.0  # random masks would leave nothing to compare
     alone, together = copy.deepcopy(modules), copy.deepcopy(modules)
+    device = next((tensor.device for _, tensor in named_tensors(modules[0])), None)
     try:
-        with warnings.catch_warnings(), forked(_device_of(modules[0])), batchable_attention():
+        with warnings.catch_warnings(), forked(device), batchable_attention():
             warnings.simplefilter("error")
             chains = Chains(together)
             for training in (False, True):
@@ -74,35 +71,31 @@ def can_train_as_one(modules: list[nn.Module], X: Batch) -> bool:
 
 def _is_random(module: nn.Module, X: Batch) -> bool:
     """Tell whether a module's output differs from call to call, as with dropout."""
-    module = copy.deepcopy(module)
-    other = copy.deepcopy(module)
+    # Two copies, since a call may change buffers on which the next one depends.
+    one, other = copy.deepcopy(module), copy.deepcopy(module)
     with torch.no_grad():
-        return not torch.equal(call_module(module, X), call_module(other, X))
+        return not torch.equal(call_module(one, X), call_module(other, X))
 
 
 def _are_alike(modules: list[nn.Module], chains: Chains, X: Batch) -> bool:
     """Tell whether outputs, gradients and buffers are those of each module alone."""
-    outputs = [call_module(module, X) for module in modules]
+    expected = torch.stack([call_module(module, X) for module in modules])
     got = chains.each(chains.shared(X))
-    pairs = [(got, torch.stack(outputs))]
-    for loss in (got.square().sum(), torch.stack(outputs).square().sum()):
-        loss.backward()
+    pairs = [(got.detach(), expected.detach())]
+    for outputs in (got, expected):
+        outputs.square().sum().backward()
     for name, stack in named_tensors(chains):
         own = [dict(named_tensors(module))[name] for module in modules]
-        if isinstance(stack, nn.Parameter):
-            if (stack.grad is None) != (own[0].grad is None):
-                return False
-            gradients = [part.grad for part in own if part.grad is not None]
-            if stack.grad is not None:
-                pairs.append((stack.grad, torch.stack(gradients)))
-        else:
+        if not isinstance(stack, nn.Parameter):
             pairs.append((stack, torch.stack(own)))
+            continue
+        gradients = [part.grad for part in own if part.grad is not None]
+        if (stack.grad is None) != (own[0].grad is None):
+            return False
+        if stack.grad is not None:
+            pairs.append((stack.grad, torch.stack(gradients)))
     return all(
         torch.allclose(one, other, rtol=1e-3, atol=1e-5 * (1 + float(other.abs().max())))
-        for one, other in ((got.detach(), expected.detach()) for got, expected in pairs)
+        for one, other in pairs
         if one.is_floating_point()
     )
-
-
-def _device_of(module: nn.Module) -> torch.device | None:
-    return next((tensor.device for _, tensor in named_tensors(module)), None)

@@ -1,80 +1,78 @@
 """What torch does too, written out where its way costs too much.
 
 A batch of a table is so small that calls, autograd's bookkeeping and new memory cost more than the
-arithmetic. Everything written for speed alone stands in this file, beside its plain spelling, the
-test that holds the two together, and its gain: time of the plain spelling divided by that of ours,
-eight chains of 54-128-128-7 with a batch of 128 on one core (``python -m benchmarks by_hand``).
+arithmetic. Everything written for speed alone stands in this file. The table names the plain
+spelling of each and the gain: the time of the plain spelling divided by that of ours, for eight
+chains of 54-128-128-7 with a batch of 128 on one core (``python -m benchmarks by_hand``).
 
-======================== =============================================== ====================
-here                     plain spelling, and the test of equality        gain
-======================== =============================================== ====================
-mish_and_slope           ``nn.functional.mish`` and its derivative by    see `benchmarks`
-                         autograd; tests/test_by_hand.py
-unit_masks               ``nn.functional.dropout`` of ones;              see `benchmarks`
-                         tests/test_by_hand.py
-perceptrons, pull_back   ``TableNetwork.forward`` under autograd;        see `benchmarks`
-                         tests/test_chains.py
-gradient_by_hand         ``nn.MSELoss``, ``nn.CrossEntropyLoss`` under   see `benchmarks`
-                         autograd; tests/test_by_hand.py
-bare_step                ``optimizer.step``; tests/test_by_hand.py       see `benchmarks`
-shorten_sequences        ``nn.Sequential.forward``; tests/test_by_hand   see `benchmarks`
-======================== =============================================== ====================
+======================== ============================================== ====
+here                     plain spelling                                 gain
+======================== ============================================== ====
+mish_and_slope           ``nn.functional.mish`` with autograd           2.8
+unit_masks               ``nn.functional.dropout`` of ones              4.6
+perceptrons, pull_back   ``TableNetwork.forward`` with autograd         1.7
+gradient_by_hand         ``nn.CrossEntropyLoss`` with autograd          3.6
+bare_step                ``torch.optim.AdamW.step``, fused              1.2
+shorten_sequences        ``nn.Sequential.forward``                      1.03
+======================== ============================================== ====
+
+``tests/test_by_hand.py`` holds each pair together, and ``tests/test_networks.py`` the perceptrons.
 """
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from skensemble._compat import is_hooked, tensor_holders, unwrapped_step
 
 from .losses import NO_IGNORED_CLASS
 
-# ------------------------------------------------------------ the built-in network's chains
+LossAndGradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+#: Activations without parameters, and what overwrites their input.
+_IN_PLACE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
+    nn.ReLU: torch.relu_,
+    nn.SiLU: functools.partial(nn.functional.silu, inplace=True),
+    nn.Mish: functools.partial(nn.functional.mish, inplace=True),
+    nn.Tanh: torch.tanh_,
+    nn.Sigmoid: torch.sigmoid_,
+}
 
 
 class Kept(NamedTuple):
     """What the backward pass needs of the forward pass."""
 
     #: Of each layer.
-    inputs: list[torch.Tensor]
-    #: Between the layers.
-    slopes: list[torch.Tensor]
-    #: What the first weights are multiplied with, and how much of it is no parameter.
-    factor: torch.Tensor
-    constant: torch.Tensor | float
+    inputs: list[Tensor]
+    #: Of the activations between the layers.
+    slopes: list[Tensor]
+    #: Of the first weights, and the part of it that is no parameter.
+    factor: Tensor
+    constant: Tensor | float
 
 
 def perceptrons(
-    X: torch.Tensor,
-    parameters: Sequence[torch.Tensor],
-    constant: torch.Tensor | float,
-    dropout: float,
-) -> tuple[torch.Tensor, Kept]:
+    X: Tensor, parameters: Sequence[Tensor], constant: Tensor | float, dropout: float
+) -> tuple[Tensor, Kept]:
     """Compute the outputs of many perceptrons, and what their gradients need.
 
-    In few passes over memory: what stands between the products costs more than they do.
+    `X` is of shape (members, batch, n_inputs). `parameters` are the factors of the inputs, then
+    weight and bias of each layer, members first; `constant`, a float or of shape (members,
+    n_inputs), multiplies the factors. `dropout` is the share of hidden units to be dropped.
 
-    Parameters
-    ----------
-    X : Tensor of shape (members, batch, n_inputs)
-    parameters : sequence of Tensor
-        The factors of the inputs, then weight and bias of each layer, members first.
-    constant : Tensor of shape (members, n_inputs) or float
-        What the factors are multiplied with.
-    dropout : float
-        Share of hidden units to be dropped.
+    Passes over memory are few: what stands between the products costs more than they do.
     """
     scale, *parameters = parameters
     weights, biases = parameters[::2], parameters[1::2]
     inputs, slopes = [X], []
-    masks: Sequence[torch.Tensor | None] = [None] * len(weights)
+    masks: Sequence[Tensor | None] = [None] * len(weights)
     if dropout > 0 and len(weights) > 1:
         masks = unit_masks(X, [bias.shape[1] for bias in biases[:-1]], dropout)
     factor = (scale * constant).unsqueeze(1)
-    # The weights are scaled here and not the rows: there are fewer of them than of all batches.
+    # The weights are scaled and not the rows: there are fewer of them than of all batches' rows.
     h = torch.baddbmm(biases[0].unsqueeze(1), X, (weights[0] * factor).mT)
     for weight, bias, mask in zip(weights[1:], biases[1:], masks, strict=False):
         slope = mish_and_slope(h)
@@ -87,10 +85,10 @@ def perceptrons(
     return h, Kept(inputs, slopes, factor, constant)
 
 
-def pull_back(kept: Kept, parameters: Sequence[torch.Tensor], gradient: torch.Tensor) -> None:
+def pull_back(kept: Kept, parameters: Sequence[Tensor], gradient: Tensor) -> None:
     """Add to the parameters' gradients what follows from the gradient of the outputs."""
     scale, *parameters = parameters
-    g = gradient
+    g = gradient  # of the layer's outputs, from the last layer to the first
     with torch.no_grad():
         for i in reversed(range(len(kept.inputs))):
             weight, bias = parameters[2 * i : 2 * i + 2]
@@ -101,18 +99,18 @@ def pull_back(kept: Kept, parameters: Sequence[torch.Tensor], gradient: torch.Te
             if i:
                 g = torch.bmm(g, weight)
                 g *= kept.slopes[i - 1]
-            else:
+            else:  # the weights that met the inputs were multiplied by scale * constant
                 _accumulate(scale, (of_weight * weight).sum(dim=1).mul_(kept.constant))
                 of_weight *= kept.factor
             _accumulate(weight, of_weight)
 
 
-def _accumulate(parameter: torch.Tensor, gradient: torch.Tensor) -> None:
+def _accumulate(parameter: Tensor, gradient: Tensor) -> None:
     if parameter.requires_grad:  # a callback may have frozen it
         parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
 
-def mish_and_slope(h: torch.Tensor) -> torch.Tensor:
+def mish_and_slope(h: Tensor) -> Tensor:
     """Overwrite `h` with ``h * tanh(softplus(h))``, and return the derivative.
 
     One exponential is enough: with ``n = exp(h) * (exp(h) + 2)``, the hyperbolic tangent is
@@ -124,35 +122,31 @@ def mish_and_slope(h: torch.Tensor) -> torch.Tensor:
     inverse = (tangent + 2).reciprocal_()
     tangent *= inverse
     h *= tangent
-    # e * (e + 1), squared out
+    # e * (e + 1) by way of a square, since that needs no second array
     slope = e.add_(0.5).square_().sub_(0.25).mul_(inverse).mul_(inverse).mul_(clamped)
     return slope.mul_(4).add_(tangent)
 
 
-def unit_masks(X: torch.Tensor, units: list[int], dropout: float) -> list[torch.Tensor]:
-    """Draw what dropout multiplies each layer with: 0, or 1 divided by the share that is kept.
+def unit_masks(X: Tensor, units: list[int], dropout: float) -> list[Tensor]:
+    """Draw the factors of dropout for each layer: 0, or 1 divided by the share that is kept.
 
     Four units share one random number of 64 bits: drawing is what dropout costs.
     """
     n_rows = X.shape[0] * X.shape[1]
-    sizes = [n_rows * n for n in units]
-    n = -(-sum(sizes) // 4)
-    bits = torch.empty(n, dtype=torch.int64, device=X.device).random_(-(2**63), None)
-    mask = torch.empty(4 * n, dtype=X.dtype, device=X.device)
+    sizes = [n_rows * n_units for n_units in units]
+    n_draws = -(-sum(sizes) // 4)
+    bits = torch.empty(n_draws, dtype=torch.int64, device=X.device).random_(-(2**63), None)
+    mask = torch.empty(4 * n_draws, dtype=X.dtype, device=X.device)
+    # Each 16 bits are an integer that lies below the bound with the probability `dropout`.
     torch.ge(bits.view(torch.int16), round(dropout * 2**16) - 2**15, out=mask)
     parts = mask.mul_(1 / (1 - dropout))[: sum(sizes)].split(sizes)
     return [part.view(*X.shape[:2], n) for part, n in zip(parts, units, strict=True)]
 
 
-# ------------------------------------------------------------------------ gradients of losses
-
-LossAndGradient = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-
-
 def gradient_by_hand(criterion: nn.Module) -> LossAndGradient | None:
-    """Find the summed loss of all chains with its gradient, for the two losses of most fits."""
+    """Return the function for loss and gradient of all chains, for the two losses of most fits."""
     if type(criterion) is nn.MSELoss and criterion.reduction == "mean":
-        return _squared_error
+        return _differentiate_mse
     if (
         type(criterion) is nn.CrossEntropyLoss
         and criterion.reduction == "mean"
@@ -160,17 +154,17 @@ def gradient_by_hand(criterion: nn.Module) -> LossAndGradient | None:
         and criterion.label_smoothing == 0
         and criterion.ignore_index == NO_IGNORED_CLASS
     ):
-        return _cross_entropy
+        return _differentiate_cross_entropy
     return None
 
 
-def _squared_error(y_pred: torch.Tensor, y_true: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _differentiate_mse(y_pred: Tensor, y_true: Tensor) -> tuple[Tensor, Tensor]:
     error = y_pred - y_true
     share = len(y_pred) / y_pred.numel()
     return error.square().sum() * share, error.mul_(2 * share)
 
 
-def _cross_entropy(y_pred: torch.Tensor, y_true: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _differentiate_cross_entropy(y_pred: Tensor, y_true: Tensor) -> tuple[Tensor, Tensor]:
     # Across the classes and not along them: along so short an axis a softmax is slow.
     log_p = torch.log_softmax(y_pred.flatten(0, 1).T.contiguous(), dim=0)
     true = y_true.flatten()[None]
@@ -181,14 +175,11 @@ def _cross_entropy(y_pred: torch.Tensor, y_true: torch.Tensor) -> tuple[torch.Te
     return loss, gradient.T.contiguous().view_as(y_pred)
 
 
-# ---------------------------------------------------------------------------- optimizer steps
-
-
-def bare_step(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
+def bare_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
     """Return the optimizer's step without torch's wrappers for its profiler and for hooks.
 
-    Where hooks are set, for this optimizer or for all, or where torch wraps the step otherwise,
-    return the step as it is.
+    Return the step as it is where hooks are set, for this optimizer or for all, where it is to be
+    differentiated, or where it has been replaced, as torch's learning rate schedulers do.
     """
     bare = unwrapped_step(optimizer)
     differs = any(group.get("differentiable") for group in optimizer.param_groups)
@@ -202,18 +193,6 @@ def bare_step(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
     return step
 
 
-# ---------------------------------------------------------------------------------- inference
-
-#: Activations without parameters, and what overwrites their input.
-_IN_PLACE: dict[type[nn.Module], Callable[[torch.Tensor], torch.Tensor]] = {
-    nn.ReLU: torch.relu_,
-    nn.SiLU: functools.partial(nn.functional.silu, inplace=True),
-    nn.Mish: functools.partial(nn.functional.mish, inplace=True),
-    nn.Tanh: torch.tanh_,
-    nn.Sigmoid: torch.sigmoid_,
-}
-
-
 def shorten_sequences(module: nn.Module) -> None:
     """Let the plain sequences of a module call their layers without detours.
 
@@ -221,11 +200,11 @@ def shorten_sequences(module: nn.Module) -> None:
     """
     for part in module.modules():
         if type(part).forward is nn.Sequential.forward and "forward" not in vars(part):
-            part.forward = functools.partial(_in_turn, list(_calls(part)))  # type: ignore[arg-type]
+            part.forward = functools.partial(_call_in_turn, list(_plain_calls(part)))  # type: ignore[arg-type]
 
 
-def _calls(layers: Iterable[nn.Module]) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
-    """Yield what ``nn.Sequential`` calls, the plainest layers without ``nn.Module.__call__``.
+def _plain_calls(layers: Iterable[nn.Module]) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Yield the calls of ``nn.Sequential``, the plainest layers without ``nn.Module.__call__``.
 
     An activation overwrites what a linear layer hands it: nobody else reads that, and a second
     array costs a tenth of a prediction.
@@ -236,17 +215,18 @@ def _calls(layers: Iterable[nn.Module]) -> Iterator[Callable[[torch.Tensor], tor
         if is_plain and is_fresh and type(layer) in _IN_PLACE:
             yield _IN_PLACE[type(layer)]
         elif is_plain and type(layer) is nn.Linear:
-            yield functools.partial(_linear, tensor_holders(layer)[0])
+            # The layer's own dict, into which inference puts one member after the other.
+            yield functools.partial(_apply_linear, tensor_holders(layer)[0])
         else:
             yield layer
         is_fresh = is_plain and type(layer) is nn.Linear
 
 
-def _linear(parameters: dict[str, torch.Tensor], X: torch.Tensor) -> torch.Tensor:
+def _apply_linear(parameters: dict[str, Tensor], X: Tensor) -> Tensor:
     return nn.functional.linear(X, parameters["weight"], parameters["bias"])
 
 
-def _in_turn(calls: list[Callable[[torch.Tensor], torch.Tensor]], X: torch.Tensor) -> torch.Tensor:
+def _call_in_turn(calls: list[Callable[[Tensor], Tensor]], X: Tensor) -> Tensor:
     for call in calls:
         X = call(X)
     return X

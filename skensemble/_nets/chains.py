@@ -4,15 +4,17 @@ import contextlib
 import copy
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
 from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from .modules import Batch, Pullback, call_module, computes_members, first_output
-from .snapshots import Place, State, named_tensors, places
+from skensemble._types import Batch, State
+
+from .modules import Pullback, call_module, computes_members, first_output
+from .snapshots import Place, named_tensors, places
 
 
 class Chains(nn.Module):
@@ -22,10 +24,7 @@ class Chains(nn.Module):
     :class:`~skensemble._nets.modules.MemberModule` multiplies all chains at once; any other
     module goes through ``torch.func.vmap``.
 
-    Parameters
-    ----------
-    modules : list of nn.Module
-        Of one kind, on one device. The first is taken over.
+    The modules are of one kind and on one device. The first is taken over.
     """
 
     def __init__(self, modules: list[nn.Module]):
@@ -33,16 +32,13 @@ class Chains(nn.Module):
         self.n_chains = len(modules)
         self.one = modules[0]
         tensors = [dict(named_tensors(module)) for module in modules]
-        made: dict[int, torch.Tensor] = {}  # by identity, so that tied parameters stay one
+        stacks: dict[int, torch.Tensor] = {}  # by identity, so that tied parameters stay one
         for holder, key, name in list(places(self.one)):
             first = tensors[0][name]
-            if id(first) not in made:
+            if id(first) not in stacks:
                 stack = torch.stack([state[name].detach() for state in tensors])
-                is_parameter = isinstance(first, nn.Parameter)
-                made[id(first)] = (
-                    nn.Parameter(stack, first.requires_grad) if is_parameter else stack
-                )
-            holder[key] = made[id(first)]
+                stacks[id(first)] = _as_kind_of(first, stack)
+            holder[key] = stacks[id(first)]
 
     @functools.cached_property
     def tensors(self) -> State:
@@ -54,10 +50,6 @@ class Chains(nn.Module):
         return list(places(self.one))
 
     @functools.cached_property
-    def _in_place(self) -> list[torch.Tensor]:
-        return list(self.tensors.values())
-
-    @functools.cached_property
     def _batched(self) -> Callable[..., torch.Tensor]:
         # Made once: making it anew takes a twentieth of a small step.
         return vmap(self._output, randomness="different")
@@ -66,10 +58,10 @@ class Chains(nn.Module):
         """Return the output of each chain for a batch of its own, both along the first axis."""
         if computes_members(self.one):
             return self.one.forward_members(self.tensors, X, training=self.training)
-        return self._batched(X, *self._in_place)
+        return self._batched(X, *self.tensors.values())
 
     def each_and_pullback(self, X: Batch) -> tuple[torch.Tensor, Pullback]:
-        """Return the outputs in training, and what sets the gradients from those of the outputs.
+        """Return the outputs in training, and the function that takes their gradients back.
 
         Every step of chains goes through here. Outputs and loss are differentiated apart, so that
         either may have a gradient written by hand.
@@ -85,21 +77,20 @@ class Chains(nn.Module):
 
     def of_chain(self, k: int, X: Batch) -> torch.Tensor:
         """Return the output of one chain."""
-        return self._output(X, *(stack[k] for stack in self._in_place))
+        return self._output(X, *(stack[k] for stack in self.tensors.values()))
 
-    def shared(self, X: Any) -> Any:
+    def shared(self, X: Batch) -> Batch:
         """Hand the same batch to every chain."""
         if isinstance(X, dict):
-            return {name: self.shared(part) for name, part in X.items()}
+            return {name: part.expand(self.n_chains, *part.shape) for name, part in X.items()}
         return X.expand(self.n_chains, *X.shape)
 
     def single(self, k: int = 0) -> nn.Module:
         """Return a module of the given kind with copies of one chain's tensors."""
-        memo: dict[int, Any] = {}
-        for _, tensor in named_tensors(self):
-            value = tensor[k].detach().clone()
-            is_parameter = isinstance(tensor, nn.Parameter)
-            memo[id(tensor)] = nn.Parameter(value, tensor.requires_grad) if is_parameter else value
+        memo: dict[int, object] = {  # for deepcopy: what takes the place of each tensor
+            id(tensor): _as_kind_of(tensor, tensor[k].detach().clone())
+            for _, tensor in named_tensors(self)
+        }
         return copy.deepcopy(self.one, memo)
 
     def _output(self, X: Batch, *tensors: torch.Tensor) -> torch.Tensor:
@@ -112,7 +103,7 @@ class Chains(nn.Module):
         try:
             return first_output(call_module(self.one, X))
         finally:
-            for (holder, key, _), tensor in zip(self._places, self._in_place, strict=True):
+            for (holder, key, _), tensor in zip(self._places, self.tensors.values(), strict=True):
                 holder[key] = tensor
 
     def __getattr__(self, name: str) -> Any:
@@ -124,35 +115,44 @@ class Chains(nn.Module):
                 raise
             return getattr(self.one, name)
 
-    # The names are those of the one module: parameter groups and callbacks look for them.
+    # Parameter groups and callbacks look for the names of the one module, without "one." before.
 
     def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the stacked parameters by name."""
         return self.one.named_parameters(*args, **kwargs)
 
     def named_buffers(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield the stacked buffers by name."""
         return self.one.named_buffers(*args, **kwargs)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the stacked parameters and persistent buffers by name."""
         return self.one.state_dict(*args, **kwargs)
 
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> object:
+        """Load what :meth:`state_dict` returned."""
         self._forget()
         return self.one.load_state_dict(*args, **kwargs)
 
-    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
         self._forget()  # buffers are replaced when they are moved
         return super()._apply(*args, **kwargs)
 
     def _forget(self) -> None:
-        for name in ("tensors", "_places", "_in_place", "_batched"):
+        for name in ("tensors", "_places", "_batched"):
             self.__dict__.pop(name, None)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Chains":
+    def __deepcopy__(self, memo: dict[int, object]) -> "Chains":
         self._forget()
         made = object.__new__(type(self))
         memo[id(self)] = made
         made.__dict__ = copy.deepcopy(self.__dict__, memo)
         return made
+
+
+def _as_kind_of(tensor: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Make a parameter of `value` where `tensor` is one."""
+    return nn.Parameter(value, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else value
 
 
 @contextlib.contextmanager

@@ -3,17 +3,23 @@
 import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
-import numpy as np
 import torch
 from torch import nn
 
 from skensemble._compat import uncompiled
+from skensemble._types import Array, Batch, State
 
 from .by_hand import shorten_sequences
-from .modules import Batch, computes_members
-from .snapshots import Place, Snapshots, State, named_tensors, places, stack_tensors
+from .modules import computes_members
+from .snapshots import Place, Snapshots, named_tensors, places, stack_tensors
+
+#: Rows that every member predicts before the next ones are fetched: few enough for the cache.
+CHUNK = 2048
+
+#: Rows at a time where all members are multiplied at once: they share the cache.
+STACKED_CHUNK = 512
 
 
 class Net(Protocol):
@@ -31,40 +37,18 @@ class Net(Protocol):
         """Return the raw outputs for a batch, by the net's own inference."""
 
 
-#: Rows that every member predicts before the next ones are fetched: few enough for the cache.
-CHUNK = 2048
-
-#: Rows at a time where all members are multiplied at once: they share the cache.
-STACKED_CHUNK = 512
-
-
 def chunk_size(net: Net) -> int:
     """Return how many rows to hand to :func:`member_outputs` at a time."""
     return STACKED_CHUNK if _is_stackable(net) else CHUNK
 
 
 def member_outputs(
-    net: Net,
-    snapshots: Snapshots,
-    members: Sequence[int] | np.ndarray[Any, Any],
-    batches: Iterable[Batch],
+    net: Net, snapshots: Snapshots, members: Sequence[int] | Array, batches: Iterable[Batch]
 ) -> Iterator[torch.Tensor]:
-    """Yield the outputs of every member for one batch after the other.
+    """Yield the outputs of some members, (members, batch, ...), for one batch after the other.
 
-    Parameters
-    ----------
-    net : SnapshotNet
-        A net whose module is of the members' kind. Its parameters are not used, and it is not
-        touched.
-    snapshots : Snapshots
-        On the device of the batches.
-    members : sequence of int
-        Which of them predict.
-    batches : iterable of Tensor
-
-    Yields
-    ------
-    outputs : Tensor of shape (members, batch, ...)
+    The snapshots are on the device of the batches. The net's module is of their kind; its own
+    parameters are not used, and nothing of it is touched.
     """
     with torch.inference_mode():
         if _is_stackable(net):
@@ -74,7 +58,7 @@ def member_outputs(
             for X in batches:
                 yield module.forward_members(stacks, X)
             return
-        calls = list(_members(net, snapshots.views(members)))
+        calls = list(_member_calls(net, snapshots.views(members)))
         for X in batches:
             yield stack_tensors([call(X) for call in calls])
 
@@ -84,7 +68,7 @@ def _is_stackable(net: Net) -> bool:
     return net.infers_plainly() and computes_members(uncompiled(net.module_))
 
 
-def _members(net: Net, states: list[State]) -> Iterator[Callable[[Batch], torch.Tensor]]:
+def _member_calls(net: Net, states: list[State]) -> Iterator[Callable[[Batch], torch.Tensor]]:
     """Yield for each state a function of a batch: the net's inference with it, in eval mode.
 
     The module is copied for each call, sharing the tensors: two threads may predict at once, and
@@ -92,25 +76,26 @@ def _members(net: Net, states: list[State]) -> Iterator[Callable[[Batch], torch.
     members in turn, unless a part holds its tensors in a second place, as recurrent layers do.
     """
     module = uncompiled(net.module_)
+    # Deepcopy takes from its memo what stands there for a tensor, in place of a copy.
     if any(_has_loose_tensors(part) for part in module.modules()):
         for state in states:
             memo = {id(tensor): state[name] for name, tensor in named_tensors(module)}
-            yield net.with_module(_for_inference(copy.deepcopy(module, memo))).scores
+            yield net.with_module(_prepare(copy.deepcopy(module, memo))).scores
         return
     memo = {id(tensor): tensor for _, tensor in named_tensors(module)}
-    member = net.with_module(_for_inference(copy.deepcopy(module, memo)))
+    member = net.with_module(_prepare(copy.deepcopy(module, memo)))
     where = list(places(member.module_))
     for state in states:
-        yield functools.partial(_scores_with, member, where, state)
+        yield functools.partial(_infer_with, member, where, state)
 
 
-def _for_inference(module: nn.Module) -> nn.Module:
-    """Prepare a copy of our own: eval mode, and sequences without detours."""
+def _prepare(module: nn.Module) -> nn.Module:
+    """Set a copy of our own to eval mode, and its sequences to go without detours."""
     shorten_sequences(module)
     return module.eval()
 
 
-def _scores_with(member: Net, where: list[Place], state: State, X: Batch) -> torch.Tensor:
+def _infer_with(member: Net, where: list[Place], state: State, X: Batch) -> torch.Tensor:
     for holder, key, name in where:
         holder[key] = state[name]
     return member.scores(X)

@@ -1,4 +1,4 @@
-"""A user's module: what it is given, whether it fits the data, and fresh parameters."""
+"""A user's module: what it is given, whether it fits the data, and how its parameters are reset."""
 
 import contextlib
 import inspect
@@ -8,8 +8,7 @@ from typing import Any, Protocol, TypeGuard
 import torch
 from torch import nn
 
-#: What a module is called with: one tensor, or several by the names of its inputs.
-Batch = torch.Tensor | dict[str, torch.Tensor]
+from skensemble._types import Batch, ModuleLike, Options, State
 
 #: Adds to the gradients of parameters what follows from the gradients of outputs.
 Pullback = Callable[[torch.Tensor], None]
@@ -19,33 +18,27 @@ class MemberModule(Protocol):
     """A module that computes many networks of its kind at once, such as the built-in one.
 
     Any module with these two methods is taken for one. CONTRIBUTING says how to write them.
+    `stacks` has the parameters and buffers by name, the networks along the first axis.
     """
 
-    def forward_members(
-        self, stacks: dict[str, torch.Tensor], X: Any, *, training: bool = False
-    ) -> torch.Tensor:
-        """Return the outputs of all networks, (members, batch, n_outputs).
+    def forward_members(self, stacks: State, X: Batch, *, training: bool = False) -> torch.Tensor:
+        """Return the outputs of all networks, (members, batch, n_outputs)."""
 
-        `stacks` has the parameters and buffers by name, the networks along the first axis.
-        """
-
-    def members_and_pullback(
-        self, stacks: dict[str, torch.Tensor], X: Any
-    ) -> tuple[torch.Tensor, Pullback]:
-        """Return the outputs in training, and what sets the gradients of `stacks` from theirs."""
+    def members_and_pullback(self, stacks: State, X: Batch) -> tuple[torch.Tensor, Pullback]:
+        """Return the outputs in training, and the function that sets the gradients of `stacks`."""
 
 
-def computes_members(module: Any) -> TypeGuard[MemberModule]:
+def computes_members(module: object) -> TypeGuard[MemberModule]:
     """Tell whether a module is a :class:`MemberModule`."""
     return hasattr(module, "forward_members")
 
 
-def constructor_of(module: Any) -> Any:
+def constructor_of(module: ModuleLike) -> Callable[..., nn.Module]:
     """Return what makes a new module: the class or factory given, or the class of an instance."""
     return type(module) if isinstance(module, nn.Module) else module
 
 
-def keyword_names(constructor: Any) -> set[str] | None:
+def keyword_names(constructor: Callable[..., object]) -> set[str] | None:
     """Return the names of a callable's keyword arguments; None where it takes any."""
     try:
         parameters = inspect.signature(constructor).parameters.values()
@@ -56,7 +49,7 @@ def keyword_names(constructor: Any) -> set[str] | None:
     return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
-def data_arguments(module: Any, given: set[str], sizes: dict[str, Any]) -> dict[str, Any]:
+def data_arguments(module: ModuleLike, given: set[str], sizes: Options) -> Options:
     """Select the sizes that a module's constructor names and the user did not set.
 
     An instance keeps the sizes it was made with, unless arguments are given to make it anew.
@@ -67,30 +60,28 @@ def data_arguments(module: Any, given: set[str], sizes: dict[str, Any]) -> dict[
     return {name: size for name, size in sizes.items() if name in names - given}
 
 
-def float_type(module: Any) -> torch.dtype:
+def float_type(module: object) -> torch.dtype:
     """Return the type of a module's floats: that of its parameters, or torch's default."""
     if isinstance(module, nn.Module):
-        lazy = nn.parameter.UninitializedParameter
         for parameter in module.parameters():
-            if parameter.is_floating_point() and not isinstance(parameter, lazy):
+            if parameter.is_floating_point() and not nn.parameter.is_lazy(parameter):
                 return parameter.dtype
     return torch.get_default_dtype()
 
 
 def call_module(module: nn.Module, X: Batch) -> Any:
-    """Return a module's output for a batch. The parts of a dict are passed by name."""
+    """Return a module's output for a batch; the parts of a dict are passed by name."""
     return module(**X) if isinstance(X, dict) else module(X)
 
 
-def first_output(out: Any) -> Any:
+def first_output(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
     """Return a module's scores: as in skorch, the first output where there are several."""
-    return out[0] if isinstance(out, tuple) else out
+    return output[0] if isinstance(output, tuple) else output
 
 
 def is_lazy(module: nn.Module) -> bool:
     """Tell whether there are layers whose shape the first forward pass decides."""
-    lazy = (nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer)
-    return any(isinstance(t, lazy) for t in [*module.parameters(), *module.buffers()])
+    return any(map(nn.parameter.is_lazy, [*module.parameters(), *module.buffers()]))
 
 
 @contextlib.contextmanager
@@ -105,14 +96,10 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-def check_scores(scores: Any, name: str, n_samples: int, n_classes: int) -> None:
+def check_scores(scores: torch.Tensor, name: str, n_samples: int, n_classes: int) -> None:
     """Refuse a classifier's module that does not return one raw score a class.
 
-    Raises
-    ------
-    ValueError
-        If the shape is wrong, or if each row is a set of probabilities: the softmax of
-        probabilities is another, flatter distribution.
+    Refuse probabilities too: their softmax is another, flatter distribution.
     """
     shape = tuple(getattr(scores, "shape", ()))
     if shape != (n_samples, n_classes):
@@ -129,7 +116,7 @@ def check_scores(scores: Any, name: str, n_samples: int, n_classes: int) -> None
         )
 
 
-def check_outputs(outputs: Any, name: str, n_samples: int, n_outputs: int) -> None:
+def check_outputs(outputs: torch.Tensor, name: str, n_samples: int, n_outputs: int) -> None:
     """Refuse a regressor's module whose outputs would have to be broadcast to the targets."""
     shape = tuple(getattr(outputs, "shape", ()))
     allowed = [(n_samples, n_outputs)] + ([(n_samples,)] if n_outputs == 1 else [])
@@ -142,13 +129,7 @@ def check_outputs(outputs: Any, name: str, n_samples: int, n_outputs: int) -> No
 
 
 def reset_parameters(module: nn.Module) -> None:
-    """Draw new parameters in place.
-
-    Raises
-    ------
-    ValueError
-        If a part has parameters but no ``reset_parameters``.
-    """
+    """Draw new parameters in place; refuse a module with a part that cannot."""
     check_can_reset(module)
     for part in module.modules():
         reset = getattr(part, "reset_parameters", None)
@@ -157,13 +138,7 @@ def reset_parameters(module: nn.Module) -> None:
 
 
 def check_can_reset(module: nn.Module, why: str = "restart='cold'") -> None:
-    """Refuse a module that cannot draw new parameters, as `why` needs it to.
-
-    Raises
-    ------
-    ValueError
-        With the part that has parameters but no ``reset_parameters``.
-    """
+    """Refuse a module with a part that cannot draw new parameters, as `why` needs it to."""
     for name, part in module.named_modules():
         has_own = next(part.parameters(recurse=False), None) is not None
         if has_own and not callable(getattr(part, "reset_parameters", None)):

@@ -3,24 +3,22 @@
 import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
 from torch import nn
 
 from skensemble._compat import tensor_holders, uncompiled
+from skensemble._types import Array, Options, State
 
 from .pickling import as_arrays
-
-#: Parameters and buffers of one network by name.
-State = dict[str, torch.Tensor]
 
 
 class Place(NamedTuple):
     """Where a module keeps one of its tensors."""
 
-    holder: dict[str, Any]
+    holder: State
     key: str
     #: The full name, as in a state dict.
     name: str
@@ -29,17 +27,9 @@ class Place(NamedTuple):
 class Snapshots(Sequence[State]):
     """Parameters and buffers of many networks of one kind, stacked by name.
 
-    Parameters
-    ----------
-    states : iterable of dict
-        State dicts with equal names and shapes; their tensors are copied.
-    first : sequence of int, default=()
-        Those to be kept next to each other, so that :meth:`stacks` hands them out uncopied.
-
-    Notes
-    -----
-    Indexing hands out copies, so that nothing outside can change a snapshot;
-    :meth:`views` hands out the storage itself, for reading.
+    The tensors of `states` are copied. Those at the indices `first` lie next to each other, so that
+    :meth:`stacks` hands them out uncopied. Indexing hands out copies, so that nothing outside can
+    change a snapshot; :meth:`views` hands out the storage itself, for reading.
     """
 
     def __init__(self, states: Iterable[State], first: Sequence[int] = ()):
@@ -71,7 +61,7 @@ class Snapshots(Sequence[State]):
         places = [int(self._places[i]) for i in indices]
         return [{name: s[place] for name, s in self._stacks.items()} for place in places]
 
-    def stacks(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> State:
+    def stacks(self, indices: Sequence[int] | Array) -> State:
         """Return the tensors of some snapshots, each with the snapshots along its first axis."""
         places = self._places[np.asarray(indices)]
         n = len(places)
@@ -90,11 +80,11 @@ class Snapshots(Sequence[State]):
         moved._stacks = {name: stack.to(device) for name, stack in self._stacks.items()}
         return moved
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Options:
         """Hold arrays in place of tensors; they come back on the CPU."""
         return {**vars(self), "_stacks": as_arrays(self._stacks)}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: Options) -> None:
         self.__dict__.update(state)
         # Pickling loses the strides of arrays. Without them products differ in the last bits.
         self._stacks = {name: stack_tensors(list(stack)) for name, stack in self._stacks.items()}
@@ -130,7 +120,7 @@ def named_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def places(module: nn.Module) -> Iterator[Place]:
-    """Yield where a module keeps its tensors."""
+    """Yield where a module keeps its tensors, once for each of their names."""
     for prefix, part in module.named_modules(remove_duplicate=False):
         for holder in tensor_holders(part):
             for key, tensor in holder.items():

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from skorch import NeuralNet
 from skorch.callbacks import Callback
 
-from skensemble._compat import optimizer_names
-from skensemble._nets.modules import Batch
-from skensemble._nets.snapshots import State, is_finite, state_of
+from skensemble._compat import optimizers_of
+from skensemble._nets.snapshots import is_finite, state_of
+from skensemble._types import Batch, Options, State
 
 from .interrupts import Interrupts
 from .progress import Progress
@@ -19,40 +20,41 @@ class Diverged(Exception):
 
 
 class Enough(Exception):
-    """The session was stopped: further cycles would not help."""
+    """The session was stopped: further cycles would not help.
+
+    An exception is the only way out of skorch's loop over epochs. This one is no KeyboardInterrupt,
+    by which users' callbacks stop a run: after theirs, the unfinished cycle gives a snapshot too.
+    """
 
 
 class CyclicRate(Callback):
-    """Sets the learning rate before every step.
+    """Sets the learning rate before every step, to a fraction of each parameter group's own.
 
-    Parameters
-    ----------
-    fractions : list of float
-        For each step of the run, the part of each parameter group's own rate to train at.
-    interrupts : Interrupts
-        Where Ctrl-C was pressed in code that swallowed it, the next step raises it again.
+    Cycles end on steps and not on epochs, so that any number of them fits the budget. A group's own
+    rate is kept as ``initial_lr`` and multiplied as torch's ``LambdaLR`` does: the rates are the
+    same to the bit, and groups to which the user gave different ones keep their ratio.
     """
 
     def __init__(self, fractions: list[float], interrupts: Interrupts):
         self.fractions, self.interrupts = fractions, interrupts
         self.step = 0
 
-    def on_batch_begin(self, net: Any, batch: Any = None, training: Any = None, **_: Any) -> None:
+    def on_batch_begin(self, net: NeuralNet, training: bool = False, **_: object) -> None:
         """Set the rate where skorch's own loop trains."""
         if training:
             self.set_rate(self.groups_of(net))
 
-    def groups_of(self, net: Any) -> list[dict[str, Any]]:
+    def groups_of(self, net: NeuralNet) -> list[Options]:
         """Collect all parameter groups of a net, each with its own rate noted."""
-        optimizers = [getattr(net, name + "_") for name in optimizer_names(net)]
+        optimizers = optimizers_of(net).values()
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         for group in groups:
             group.setdefault("initial_lr", group["lr"])
         return groups
 
-    def set_rate(self, groups: list[dict[str, Any]]) -> None:
+    def set_rate(self, groups: list[Options]) -> None:
         """Set the rate of the next step."""
-        if self.interrupts.marked:
+        if self.interrupts.marked:  # Ctrl-C came in code that swallowed it
             raise KeyboardInterrupt
         if self.step == len(self.fractions):
             raise ValueError(
@@ -66,64 +68,41 @@ class CyclicRate(Callback):
 
 
 class SnapshotRecorder(Callback):
-    """Takes a snapshot after the last step of every cycle.
+    """Takes a snapshot after the last step of every cycle; `ends` has the steps done at each.
 
-    Parameters
-    ----------
-    ends : sequence of int
-        Steps done at the end of each cycle.
-    probe_rows : Tensor or dict of Tensor
-        A few rows for which a snapshot must predict finite numbers.
-    cold : bool, default=False
-        Whether each new cycle draws new parameters.
-    progress : Progress, default=None
-        Prints a line for each cycle.
-    on_taken : callable, default=None
-        Is called after each cycle, and returns whether that was the last.
-
-    Attributes
-    ----------
-    step : int
-        Steps done.
-    states : list of dict or None
-        The snapshot of each cycle; None where it left the finite numbers.
-    n_redraws : int
-        How often new parameters were drawn.
+    A snapshot must predict finite numbers for `probe_rows`. If `cold`, each new cycle draws new
+    parameters.
     """
 
     def __init__(
-        self,
-        ends: Sequence[int],
-        probe_rows: Batch,
-        *,
-        cold: bool = False,
-        progress: Progress | None = None,
-        on_taken: Callable[[], bool] | None = None,
+        self, ends: Sequence[int], probe_rows: Batch, *, cold: bool, progress: Progress | None
     ):
-        self.ends, self.probe_rows, self.cold = list(ends), probe_rows, cold
-        self.progress, self.on_taken = progress, on_taken
-        self.step = 0
+        self.ends, self.probe_rows, self.cold, self.progress = ends, probe_rows, cold, progress
+        #: Is called after each cycle, and returns whether that was the last.
+        self.on_taken: Callable[[], bool] | None = None
+        #: Steps done, steps at the last snapshot, and how often new parameters were drawn.
+        self.step = self.last_taken = self.n_redraws = 0
         self.losses: list[torch.Tensor] = []
-        self.last_taken = 0
-        self.n_redraws = 0
+        #: The snapshot of each cycle; None where it left the finite numbers.
         self.states: list[State | None] = []
 
-    def on_batch_end(self, net: Any, batch: Any = None, training: Any = None, **kw: Any) -> None:
+    def on_batch_end(self, net: NeuralNet, training: bool = False, **step: Any) -> None:
         """Count a step of skorch's own loop."""
         if training:
-            self.after_step(net, kw["loss"].detach())
+            self.after_step(net, step["loss"].detach())
 
-    def after_step(self, net: Any, loss: torch.Tensor) -> None:
+    def after_step(self, net: NeuralNet, loss: torch.Tensor) -> None:
         """Count a step, and take the snapshot if a cycle ends with it."""
         self.step += 1
         if self.progress is not None:
-            self.losses.append(loss)
+            self.losses.append(loss)  # read at the end of the cycle: a GPU would wait for each
         if self.step != self.ends[len(self.states)]:
             return
         self.take(net)
         if self.progress is not None:
             mean = float(torch.stack(self.losses).double().mean())
-            self.progress.cycle_finished(self.step, _current_rate(net), mean)
+            lr = next(iter(optimizers_of(net).values())).param_groups[0]["lr"]
+            self.progress.cycle_finished(self.step, float(lr), mean)
             self.losses.clear()
         if self.on_taken is not None and self.on_taken():
             net.session_.stop()
@@ -131,15 +110,17 @@ class SnapshotRecorder(Callback):
             net.redraw()
             self.n_redraws += 1
 
-    def on_epoch_end(self, net: Any, **_: Any) -> None:
+    def on_epoch_end(self, net: NeuralNet, **_: object) -> None:
         """End the run where it was stopped within the epoch."""
         # skorch would go on with an empty epoch for each that was planned.
         if net.session_.is_stopped:
             raise Enough
 
-    def take(self, net: Any) -> None:
+    def take(self, net: NeuralNet) -> None:
         """Add the weights of this moment, unless they are no longer finite."""
         state = state_of(net.module_)
+        # Finite weights may still overflow on their way to the output, and one such member would
+        # spoil the mean of all. A few rows tell, for the price of a small batch a cycle.
         if is_finite(state.values()) and is_finite([net.probe(self.probe_rows)]):
             self.states.append(state)
         elif self.cold:
@@ -148,15 +129,9 @@ class SnapshotRecorder(Callback):
             raise Diverged
         self.last_taken = self.step
 
-    def finish(self, net: Any) -> None:
+    def finish(self, net: NeuralNet) -> None:
         """Take the last snapshot where a quiet stop came within a cycle."""
         if self.step > self.last_taken:
             self.take(net)
             if self.on_taken is not None:
                 self.on_taken()
-
-
-def _current_rate(net: Any) -> float:
-    """Return the learning rate of the first parameter group."""
-    optimizer = getattr(net, optimizer_names(net)[0] + "_")
-    return float(optimizer.param_groups[0]["lr"])

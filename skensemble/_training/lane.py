@@ -3,16 +3,16 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from skensemble._data.rows import DatasetRows, RowsOfChains, TensorRows
+from skensemble._data.rows import RowsOfChains, TensorRows
 from skensemble._nets.chains import Chains, batchable_attention, split_chains
 from skensemble._nets.generators import Generators
 from skensemble._nets.losses import WeightedLoss
-from skensemble._nets.snapshots import State
+from skensemble._types import State
 
 from .hooks import Diverged
 from .interrupts import Interrupts
 from .making import Ready
-from .net import SnapshotNet
+from .net import Rows, SnapshotNet
 from .planning import RunPlan
 from .progress import Progress
 from .session import Session
@@ -21,34 +21,21 @@ from .session import Session
 class Lane:
     """A net in training: one chain, or several that train as one.
 
-    Parameters
-    ----------
-    net : SnapshotNet
-    rows : TensorRows or DatasetRows
-    session : Session
-    interrupts : Interrupts
-    progress : Progress or None
-        Prints what happens.
+    It works within the generators of its first chain alone: torch draws from one global generator,
+    and a chain must draw the same numbers whichever chains train before and after it. Chains that
+    train as one draw their dropout masks together.
     """
 
-    def __init__(
-        self,
-        net: SnapshotNet,
-        rows: TensorRows | DatasetRows,
-        session: Session,
-        interrupts: Interrupts,
-        progress: Progress | None,
-    ):
-        self.net, self.rows, self.session, self.progress = net, rows, session, progress
-        self.interrupts, self.recorder = interrupts, session.recorder
+    def __init__(self, net: SnapshotNet, rows: Rows, session: Session):
+        self.net, self.rows, self.session, self.recorder = net, rows, session, session.recorder
         self.is_stopped = self.has_diverged = False
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
         """Put our callbacks around the user's: the rate is set first, the snapshot taken last."""
-        net, users = self.net, self.net.callbacks_
-        progress = [] if self.progress is None else [("progress", self.progress)]
-        ours = [*progress, ("snapshots", self.recorder)]
+        net, users, progress = self.net, self.net.callbacks_, self.session.progress
+        shown = [] if progress is None else [("progress", progress)]
+        ours = [*shown, ("snapshots", self.recorder)]
         net.callbacks_ = [("cyclic_rate", self.session.rate), *users, *ours]
         net.session_ = self.session
         try:
@@ -58,8 +45,8 @@ class Lane:
             net.session_ = None
             if isinstance(net.criterion_, WeightedLoss):
                 net.criterion_.let_go()
-            if self.progress is not None:
-                self.progress.close()
+            if progress is not None:
+                progress.close()
 
     def begin(self, redraw: bool) -> None:
         """Tell the callbacks that training begins, after a cold restart where that is due."""
@@ -70,22 +57,20 @@ class Lane:
 
     def train(self, n_epochs: int, until: int | None = None) -> None:
         """Train for `n_epochs`, or epoch by epoch until so many cycles have ended."""
-        net, recorder = self.net, self.recorder
-        attention = (
-            batchable_attention if isinstance(net.module_, Chains) else contextlib.nullcontext
-        )
-        with self.session.generators[0].within(), attention():
+        net, recorder, budget = self.net, self.recorder, self.session.budget
+        is_batched = isinstance(net.module_, Chains)
+        attention = batchable_attention() if is_batched else contextlib.nullcontext()
+        with self.session.generators[0].within(), attention:
             try:
                 if until is None:
                     net.fit_loop(self.rows, epochs=n_epochs)
-                while (
-                    until is not None and len(recorder.states) < until and self.session.budget.left
-                ):
-                    net.fit_loop(self.rows, epochs=1)
+                else:
+                    while len(recorder.states) < until and budget.left:
+                        net.fit_loop(self.rows, epochs=1)
                 if isinstance(net.criterion_, WeightedLoss):
                     net.criterion_.take_weight(None)
             except KeyboardInterrupt:
-                if self.interrupts.marked:  # Ctrl-C: the unfinished cycle is lost
+                if self.session.interrupts.marked:  # Ctrl-C: the unfinished cycle is lost
                     raise
                 self.is_stopped = True  # raised by a callback: the weights of now count
             except Diverged:
@@ -94,9 +79,6 @@ class Lane:
                 self.has_diverged = True  # the other chains finish the cycles that this one has
             if until is None or (self.is_stopped and len(recorder.states) < until):
                 recorder.finish(net)
-
-    def _has_steps_before(self, cycle: int) -> bool:
-        return len(self.recorder.states) < cycle and self.session.budget.left > 0
 
     def end(self) -> None:
         """Tell the callbacks that training ended; what one of them loads does not stay."""
@@ -109,10 +91,10 @@ class Lane:
 
     def states(self, cycle: int) -> list[State] | None:
         """Return the chains at the end of a cycle; None where they were not finite."""
-        state = self.recorder.states[cycle]
-        if state is None or not isinstance(self.net.module_, Chains):
-            return None if state is None else [state]
-        return split_chains(state, self.net.module_.n_chains)
+        state, module = self.recorder.states[cycle], self.net.module_
+        if state is not None and isinstance(module, Chains):
+            return split_chains(state, module.n_chains)
+        return None if state is None else [state]
 
 
 def make_lanes(
@@ -129,17 +111,15 @@ def make_lanes(
 
     `valid` has for each chain the rows for callbacks that monitor unseen ones.
     """
-    together = len(ready.nets) == 1
     lanes = []
-    for k, (net, part) in enumerate(zip(ready.nets, ready.parts(), strict=True)):
+    for k, (net, rows) in enumerate(zip(ready.nets, ready.parts(), strict=True)):
+        own = generators if len(ready.nets) == 1 else [generators[k]]
         monitored: TensorRows | RowsOfChains | None = valid[k]
-        if monitored is not None and together and len(generators) > 1:
+        if monitored is not None and len(own) > 1:
             monitored = RowsOfChains(part for part in valid if part is not None)
-        shown = progress if k == 0 else None
-        own = generators if together else [generators[k]]
-        rows = ready.probe_rows
-        session = Session.begin(
-            plan.plan, interrupts, own, rows, monitored, cold=cold, progress=shown
+        shown = progress if k == 0 else None  # one bar and one line for all chains
+        session = Session(
+            plan.plan, interrupts, own, ready.probe_rows, monitored, cold=cold, progress=shown
         )
-        lanes.append(Lane(net, part, session, interrupts, shown))
+        lanes.append(Lane(net, rows, session))
     return lanes

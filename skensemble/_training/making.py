@@ -1,25 +1,28 @@
 """The nets of a fit: made anew for each chain, or carried on from an earlier call."""
 
 import copy
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import ParamMapper
+from skorch.callbacks import Callback, ParamMapper
 from torch import nn
 from torch.utils.data import DataLoader
 
-from skensemble._compat import module_names, optimizer_names, own_callback_names
-from skensemble._data.rows import DatasetRows, TensorRows
+from skensemble._compat import module_names, optimizers_of, own_callback_names
+from skensemble._data.rows import TensorRows
 from skensemble._nets.batchable import BY_ELEMENTS, can_train_as_one
 from skensemble._nets.generators import Generators
 from skensemble._nets.losses import learns_nothing
-from skensemble._nets.modules import Batch, check_can_reset, data_arguments
+from skensemble._nets.modules import check_can_reset, data_arguments
+from skensemble._types import Batch, CriterionLike, ModuleLike, Options
 
-from .net import SnapshotNet, mixed_net
+from .net import Rows, SnapshotNet, mixed_net
 from .threads import few_threads
 from .user_callbacks import (
+    CallbackLike,
     check_callback,
     check_callback_keywords,
     copy_callbacks,
@@ -34,23 +37,23 @@ class Recipe(NamedTuple):
     """What the nets of a fit are made of; nothing of it is written on."""
 
     net_class: type[NeuralNet]
-    module: Any
+    module: ModuleLike
     module_name: str
-    criterion: Any
-    optimizer: Any
+    criterion: CriterionLike
+    optimizer: Callable[..., torch.optim.Optimizer]
     #: Of the optimizer, unless keywords say otherwise.
-    optimizer_defaults: dict[str, Any]
+    optimizer_defaults: Options
     #: The user's arguments by skorch's prefixes.
-    keywords: dict[str, Any]
+    keywords: Options
     #: Arguments of the module's constructor that the data decide, by name.
-    sizes: dict[str, Any]
+    sizes: Options
     #: Whether there are so few rows that nothing is dropped in training.
     is_small: bool
-    callbacks: Any
+    callbacks: Sequence[CallbackLike] | None
     #: lr, max_epochs, batch_size, device and verbose of skorch's net.
-    settings: dict[str, Any]
+    settings: Options
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> Options:
         """Return the keyword arguments of one net."""
         # Copied with one memo: instances among the arguments are trained, and may be shared.
         keywords, module = copy.deepcopy((self.keywords, self.module))
@@ -61,8 +64,8 @@ class Recipe(NamedTuple):
             if not name.startswith("schedule__")
         }
         given = {name.removeprefix("module__") for name in keywords if name.startswith("module__")}
-        for name, size in data_arguments(module, given, self.sizes).items():
-            made[f"module__{name}"] = size
+        sizes = data_arguments(module, given, self.sizes)
+        made |= {f"module__{name}": size for name, size in sizes.items()}
         if self.is_small:
             made["module__dropout"] = made["module__column_dropout"] = 0.0
         made |= {"module": module, "criterion": copy.deepcopy(self.criterion)}
@@ -80,12 +83,12 @@ class Ready(NamedTuple):
     #: One that trains all chains as one, or one for each chain.
     nets: list[SnapshotNet]
     #: With the rows of each chain.
-    rows: TensorRows | DatasetRows
+    rows: Rows
     probe_rows: Batch
     #: Output of a net for them.
     output: torch.Tensor
 
-    def parts(self) -> list[TensorRows | DatasetRows]:
+    def parts(self) -> list[Rows]:
         """Return the rows that each net trains on."""
         if len(self.nets) == 1:
             return [self.rows]
@@ -105,26 +108,16 @@ def make_nets(
 ) -> list[SnapshotNet]:
     """Make a net for each chain, each with an initialisation of its own.
 
-    Parameters
-    ----------
-    recipe : Recipe
-    generators : list of Generators
-        Of each chain.
-    probe_rows : Tensor or dict of Tensor
-        A few rows; they decide the shapes of a lazy module.
-    has_unseen : bool
-        Whether there are unseen rows for callbacks to monitor.
-
-    Raises
-    ------
-    ValueError
-        If a net cannot be made, or a callback cannot work here.
+    The probe rows decide the shapes of a lazy module. `has_unseen` tells whether there are unseen
+    rows for callbacks to monitor; a callback that cannot work here is refused.
     """
     if len(generators) > 1:
         for part in recipe.instances():
             check_can_reset(part, f"{len(generators)} chains")
     nets = []
     for k, own in enumerate(generators):
+        # Torch initialises from one global generator. Within its own, a chain begins as it would
+        # alone, whatever the chains before it have drawn.
         with own.within():
             nets.append(_make_net(recipe, probe_rows, has_unseen, reset=k > 0))
     return nets
@@ -152,10 +145,8 @@ def _make_net(recipe: Recipe, probe_rows: Batch, has_unseen: bool, *, reset: boo
             f"Got net={recipe.net_class.__name__} with the modules {names}, but expected one: a "
             "snapshot is of one module, so make the others part of it."
         )
-    ours = own_callback_names(net)
-    for name, callback in net.callbacks_:
-        if name not in ours:
-            check_callback(callback, has_unseen)
+    for callback in _users_callbacks(net):
+        check_callback(callback, has_unseen)
     check_callback_keywords(net)
     del net.probe_rows_
     return net
@@ -164,22 +155,15 @@ def _make_net(recipe: Recipe, probe_rows: Batch, has_unseen: bool, *, reset: boo
 def carry_on(nets: list[SnapshotNet], batch_size: int, lr_ratio: float) -> list[SnapshotNet]:
     """Copy fitted nets for a further run; their callbacks are as they were.
 
-    Parameters
-    ----------
-    nets : list of SnapshotNet
-    batch_size : int
-    lr_ratio : float
-        The highest rate of now divided by that of the last run.
+    `lr_ratio` is the highest rate of now divided by that of the last run.
     """
     copies = []
     for fitted in nets:
         net = copy.deepcopy(fitted)
-        callbacks = copy_callbacks([callback for _, callback in fitted.callbacks_])
-        names = [name for name, _ in fitted.callbacks_]
-        net.callbacks_ = list(zip(names, callbacks, strict=True))
+        net.callbacks_ = copy_callbacks(fitted.callbacks_)
         if lr_ratio != 1:
-            for name in optimizer_names(net):
-                for group in getattr(net, name + "_").param_groups:
+            for optimizer in optimizers_of(net).values():
+                for group in optimizer.param_groups:
                     group["initial_lr"] *= lr_ratio
         net.batch_size = batch_size
         net.resume()
@@ -198,7 +182,7 @@ def try_out(net: SnapshotNet, probe_rows: Batch, module_name: str) -> torch.Tens
         ) from error
 
 
-def join_chains(nets: list[SnapshotNet], rows: Any, probe_rows: Batch) -> list[SnapshotNet]:
+def join_chains(nets: list[SnapshotNet], rows: Rows, probe_rows: Batch) -> list[SnapshotNet]:
     """Train all chains as one batched module where that gives what each gives alone."""
     if len(nets) > 1 and isinstance(rows, TensorRows) and _trains_by_elements(nets[0]):
         modules: list[nn.Module] = [net.module_ for net in nets]
@@ -210,7 +194,7 @@ def join_chains(nets: list[SnapshotNet], rows: Any, probe_rows: Batch) -> list[S
 
 def _trains_by_elements(net: SnapshotNet) -> bool:
     """Tell whether a step on stacked parameters is a step on each of them."""
-    optimizers = [getattr(net, name + "_") for name in optimizer_names(net)]
+    optimizers = list(optimizers_of(net).values())
     return (
         len(optimizers) == 1
         and type(optimizers[0]) in BY_ELEMENTS
@@ -225,8 +209,13 @@ def _trains_by_elements(net: SnapshotNet) -> bool:
 
 def monitors_unseen(net: SnapshotNet) -> bool:
     """Tell whether a callback of the user's needs values of unseen rows after each epoch."""
-    ours = own_callback_names(net)
-    return any(looks_at_unseen(cb) for name, cb in net.callbacks_ if name not in ours)
+    return any(map(looks_at_unseen, _users_callbacks(net)))
+
+
+def _users_callbacks(net: SnapshotNet) -> list[Callback]:
+    """Return the callbacks that skorch does not add by itself."""
+    own = own_callback_names(net)
+    return [callback for name, callback in net.callbacks_ if name not in own]
 
 
 def _describe(X: Batch) -> str:

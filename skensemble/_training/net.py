@@ -5,32 +5,23 @@ All that is particular to speed stands behind :meth:`SnapshotNet.run_single_epoc
 
 import copy
 import itertools
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Iterable
+from typing import Self
 
 import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import Callback
 from skorch.utils import get_map_location, to_device
 from torch import nn
 from torch.utils.data import DataLoader
 
-from skensemble._compat import (
-    RawScores,
-    check_device,
-    criterion_names,
-    initialize_module,
-    initialize_optimizer,
-    initializing,
-    module_names,
-    optimizer_names,
-)
-from skensemble._data.batches import BatchIterator, Budgeted, later_batches, training_batches
-from skensemble._data.rows import RowsOfChains, TensorRows
+from skensemble import _compat
+from skensemble._data.batches import Batches, BatchIterator, Budgeted, training_batches
+from skensemble._data.rows import DatasetRows, RowsOfChains, TensorRows
 from skensemble._nets.chains import Chains
 from skensemble._nets.generators import forked
 from skensemble._nets.losses import WeightedLoss
 from skensemble._nets.modules import (
-    Batch,
     call_module,
     evaluating,
     first_output,
@@ -38,6 +29,7 @@ from skensemble._nets.modules import (
     reset_parameters,
 )
 from skensemble._nets.pickling import as_arrays
+from skensemble._types import Batch, Options
 
 from .session import Session
 from .steps import train_lean, validate_chains
@@ -46,45 +38,34 @@ from .user_callbacks import BATCH_HOOKS, is_print_log, listens
 #: Optimizers with a step that is one call for all parameters (torch >= 2.4).
 _FUSABLE = (torch.optim.Adagrad, torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
-#: Methods of a net that the lean path replaces; a class of the user's that overrides one of them
-#: is trained by skorch's own, generic path.
-_GENERIC_IF_OVERRIDDEN = (
-    "train_step",
-    "train_step_single",
-    "get_loss",
-    "infer",
-    "evaluation_step",
-    "run_single_epoch",
-    "get_iterator",
-    "notify",
-    *BATCH_HOOKS,
-)
+#: Methods of a net that the lean path replaces, of a step and of the loop around it. A class of the
+#: user's that overrides one of them is trained by skorch's own, generic path.
+_STEP = ("train_step", "train_step_single", "get_loss", "infer", "evaluation_step")
+_LOOP = ("run_single_epoch", "get_iterator", "notify", *BATCH_HOOKS)
+
+Rows = TensorRows | DatasetRows
 
 
 class SnapshotNet(NeuralNet):
-    """What every net of this package does, mixed into the skorch class that trains.
+    """What every net of this package does, mixed into the skorch class that trains."""
 
-    Attributes
-    ----------
-    session_ : Session or None
-        What training goes by; only there while it goes on.
-    batched_ : Chains or None
-        The module of all chains, where they train as one; ``module_`` is the first chain's then,
-        but while training goes on.
-    """
-
+    #: What training goes by; only there while it goes on.
     session_: Session | None = None
+    #: The module of all chains, where they train as one; ``module_`` is the first chain's then,
+    #: but while training goes on.
     batched_: Chains | None = None
-    module_: Any
-    criterion_: Any
-    device: Any
-    verbose: Any
+    #: A few rows; only there while the net is made.
+    probe_rows_: Batch
+    module_: nn.Module
+    criterion_: nn.Module
+    device: str | torch.device | None
+    verbose: int
 
-    def get_default_callbacks(self) -> list[Any]:
+    def get_default_callbacks(self) -> list[tuple[str, Callback]]:
         """Leave out skorch's table: the progress of cycles has lines of its own."""
         return [item for item in super().get_default_callbacks() if not is_print_log(item)]
 
-    def initialize_module(self) -> Any:
+    def initialize_module(self) -> Self:
         """Make the module; the first rows decide the shapes of a lazy one."""
         super().initialize_module()
         if not isinstance(self.module_, nn.Module):
@@ -95,8 +76,9 @@ class SnapshotNet(NeuralNet):
                 self.with_module(self.module_, device="cpu").scores(rows)
         return self
 
-    def with_module(self, module: nn.Module, **changes: Any) -> Self:
+    def with_module(self, module: nn.Module, **changes: object) -> Self:
         """Return this net with another module in place of its own, for inference alone."""
+        # The attributes alone: skorch's own ways to copy a net would copy every tensor.
         other = object.__new__(type(self))
         other.__dict__ = {**self.__dict__, "module_": module, **changes}
         return other
@@ -126,25 +108,33 @@ class SnapshotNet(NeuralNet):
         with torch.no_grad(), evaluating(self.module_), forked(device):
             return self.scores(X)
 
-    def get_params_for_optimizer(self, prefix: str, named_parameters: Any) -> tuple[Any, Any]:
+    def get_params_for_optimizer(
+        self, prefix: str, named_parameters: Iterable[tuple[str, nn.Parameter]]
+    ) -> tuple[tuple[list[Options]], Options]:
         """Ask for torch's fused step where it exists and the user asks for nothing else."""
         args, kwargs = super().get_params_for_optimizer(prefix, named_parameters)
         optimizer = getattr(self, prefix, None)
         if optimizer in _FUSABLE and not {"fused", "foreach", "differentiable"} & kwargs.keys():
             parameters = [p for group in args[0] for p in group["params"]]
-            kwargs["fused"] = _can_fuse(self.module_, parameters)
+            # A fused step takes no sparse gradients, such as those of embeddings.
+            is_sparse = any(getattr(part, "sparse", False) for part in self.module_.modules())
+            kwargs["fused"] = not is_sparse and all(
+                p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters
+            )
         return args, kwargs
 
-    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+    def get_iterator(self, dataset: Rows | RowsOfChains, training: bool = False) -> Batches:
         """Make batches from memory, or a DataLoader where that is asked for or needed."""
+        if isinstance(dataset, RowsOfChains):
+            return dataset
         if not training:
             return self._later_iterator(dataset)
         session = self.session_
-        generators: list[Any] = [None] * len(getattr(dataset, "chains", [None]))
-        if session is not None:
-            generators = [chain.batches for chain in session.generators]
         weighted = getattr(dataset, "weight", None) is not None
         if self.iterator_train is DataLoader:
+            generators: list[torch.Generator | None] = [None] * len(dataset.chains)
+            if session is not None:
+                generators = [chain.batches for chain in session.generators]
             options = self.get_params_for("iterator_train")
             of_chains = isinstance(self.module_, Chains)
             iterator = training_batches(
@@ -161,53 +151,56 @@ class SnapshotNet(NeuralNet):
             return iterator
         return Budgeted(iterator, session.budget, self._take_weight if weighted else None)
 
-    def _later_iterator(self, dataset: Any) -> Any:
+    def _later_iterator(self, dataset: Rows) -> Batches:
         """Make batches outside of training, without weights and in order."""
-        if isinstance(dataset, RowsOfChains):
-            return dataset
         if isinstance(dataset, TensorRows):
             return BatchIterator(dataset.with_chains([]), self.batch_size)
-        iterator = super().get_iterator(later_batches(dataset))
+        if isinstance(dataset, DatasetRows):
+            dataset = DatasetRows(dataset.X, dataset.y)
+        iterator = super().get_iterator(dataset)
         if isinstance(iterator, DataLoader) and iterator.generator is None:
             # A loader draws a seed even where it shuffles nothing; a callback that predicts
             # would move the generator from which dropout is drawn.
             iterator.generator = torch.Generator()
         return iterator
 
-    def get_split_datasets(self, X: Any, y: Any = None, **_: Any) -> tuple[Any, Any]:
+    def get_split_datasets(
+        self, X: Rows, y: None = None, **_: object
+    ) -> tuple[Rows, TensorRows | RowsOfChains | None]:
         """Return all rows, and those that are to be looked at after each epoch."""
         return X, None if self.session_ is None else self.session_.valid
 
     def _take_weight(self, weight: torch.Tensor) -> None:
+        assert isinstance(self.criterion_, WeightedLoss)
         self.criterion_.take_weight(to_device(weight, self.device).reshape(-1))
 
     def run_single_epoch(
-        self, iterator: Any, training: bool, prefix: str, step_fn: Any, **fit_params: Any
+        self, iterator: Batches | None, training: bool, prefix: str, step_fn: object, **kw: object
     ) -> None:
         """Run one epoch, on the lean path where nobody listens to batches: the same steps.
 
-        The lean path sets the training mode once, notifies nobody, and reads the losses by the
-        hundred. ``history`` gets one row for the epoch.
+        There ``history`` gets one row for the epoch; see :mod:`.steps` for what else is left out.
         """
-        session = self.session_
         if isinstance(iterator, RowsOfChains):
             validate_chains(self, iterator, prefix)
             return
-        if training and session is not None and not isinstance(iterator, Budgeted):
-            if isinstance(self.criterion_, WeightedLoss):
-                raise ValueError(
-                    f"Got weights with net={type(self).__name__}, whose get_iterator makes one of "
-                    "its own, but expected none: it would not hand out the weights."
-                )
-            iterator = Budgeted(iterator, session.budget)
-        if training and session is not None and self.is_lean():
-            train_lean(self, session, iterator, prefix)
-        else:
-            super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+        session = self.session_
+        if training and session is not None and iterator is not None:
+            if not isinstance(iterator, Budgeted):
+                if isinstance(self.criterion_, WeightedLoss):
+                    raise ValueError(
+                        f"Got weights with net={type(self).__name__}, whose get_iterator makes one "
+                        "of its own, but expected none: it would not hand out the weights."
+                    )
+                iterator = Budgeted(iterator, session.budget)
+            if self.is_lean():
+                train_lean(self, session, iterator, prefix)
+                return
+        super().run_single_epoch(iterator, training, prefix, step_fn, **kw)
 
     def is_lean(self) -> bool:
         """Tell whether neither the class nor a callback of the user's looks at single batches."""
-        for name in _GENERIC_IF_OVERRIDDEN:
+        for name in (*_STEP, *_LOOP):
             own = (getattr(NeuralNet, name), getattr(SnapshotNet, name))
             if getattr(type(self), name) not in own or name in vars(self):
                 return False
@@ -218,13 +211,13 @@ class SnapshotNet(NeuralNet):
     def join(self, modules: list[nn.Module]) -> None:
         """Train the modules of several chains as one."""
         self.module_ = Chains(copy.deepcopy(modules))
-        self._quietly(initialize_optimizer)
+        self._quietly(_compat.remake_optimizer)
 
-    def of_one_chain(self) -> "SnapshotNet":
+    def of_one_chain(self) -> Self:
         """Return this net with the module of one chain, whatever its parameters are."""
-        if not isinstance(self.module_, Chains):
-            return self
-        return self.with_module(self.module_.single())
+        if isinstance(self.module_, Chains):
+            return self.with_module(self.module_.single())
+        return self
 
     def settle(self) -> None:
         """Put the first chain in place of all after a run: a module that one can call."""
@@ -241,21 +234,21 @@ class SnapshotNet(NeuralNet):
     def weigh_criterion(self) -> None:
         """Weigh the rows of the loss from here on; a criterion's own parameters stay."""
         if not isinstance(self.criterion_, WeightedLoss):
-            with initializing(self, "criterion"):
+            with _compat.initializing(self, "criterion"):
                 self.criterion_ = WeightedLoss(self.criterion_)
 
     def redraw(self) -> None:
         """Draw new parameters and start the optimizer anew: a cold restart."""
         if not isinstance(self.module_, Chains):
             self.reset_instances()
-            self._quietly(initialize_module, initialize_optimizer)
+            self._quietly(_compat.remake_module, _compat.remake_optimizer)
             return
         assert self.session_ is not None
         modules: list[nn.Module] = []
         for generators in self.session_.generators:
-            with generators.within():
+            with generators.within():  # each chain draws what it would draw alone
                 self.reset_instances()
-                self._quietly(initialize_module)
+                self._quietly(_compat.remake_module)
             modules.append(copy.deepcopy(self.module_))
         self.join(modules)
 
@@ -274,37 +267,39 @@ class SnapshotNet(NeuralNet):
         finally:
             self.verbose = verbose
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Keep arrays in place of tensors, optimizers as state dicts, and nothing of the data."""
+    def __getstate__(self) -> Options:
+        """Keep arrays in place of tensors, optimizers as state dicts, and nothing of the data.
+
+        An optimizer knows its parameters by identity, which they lose as arrays. It is made anew
+        around the loaded module, and takes up its state there. The session refers to the data.
+        """
         state = vars(self).copy()
         state.pop("session_", None)
-        optimizers = {name: state.pop(name + "_").state_dict() for name in optimizer_names(self)}
+        names = _compat.optimizers_of(self)
+        optimizers = {name: state.pop(name + "_").state_dict() for name in names}
         return as_arrays({"net": state, "optimizers": optimizers})
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: Options) -> None:
         self.__dict__.update(state["net"])
         # skorch's own check warns and moves to the CPU where the device is missing here.
-        self.device = check_device(self, self.device, get_map_location(self.device))
-        parts = [getattr(self, name + "_") for name in module_names(self) + criterion_names(self)]
-        for part in [*parts, self.batched_]:
+        self.device = _compat.check_device(self, self.device, get_map_location(self.device))
+        for part in [*_compat.modules_of(self), self.batched_]:
             if isinstance(part, nn.Module) and self.device is not None:
                 part.to(self.device)
         module = self.module_
-        self.resume()
-        with initializing(self, "optimizer"):
+        self.resume()  # the optimizer's parameters are those of all chains
+        with _compat.initializing(self, "optimizer"):
             self.initialize_optimizer()
         self.module_ = module
-        for name, saved in state["optimizers"].items():
-            getattr(self, name + "_").load_state_dict(saved)
+        for name, optimizer in _compat.optimizers_of(self).items():
+            optimizer.load_state_dict(state["optimizers"][name])
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        base = getattr(type(self), "_mixed_into", None)
-        if base is None:
-            return _new_instance, (type(self),), self.__getstate__()
-        return _new_mixed, (base,), self.__getstate__()
+    def __reduce__(self) -> tuple[object, ...]:
+        # A class that mixed_net made cannot be imported by name: the class it was made from can.
+        return _new_net, (getattr(type(self), "_mixed_into", type(self)),), self.__getstate__()
 
 
-class ClassifierNet(RawScores, SnapshotNet, NeuralNetClassifier):
+class ClassifierNet(_compat.RawScores, SnapshotNet, NeuralNetClassifier):
     """The net of :class:`SnapshotEnsembleClassifier`: raw scores, without skorch's extra log."""
 
 
@@ -327,16 +322,6 @@ def mixed_net(net: type[NeuralNet]) -> type[SnapshotNet]:
     return _mixed[net]
 
 
-def _new_instance(cls: type[SnapshotNet]) -> SnapshotNet:
-    return cls.__new__(cls)
-
-
-def _new_mixed(net: type[NeuralNet]) -> SnapshotNet:
-    return _new_instance(mixed_net(net))
-
-
-def _can_fuse(module: nn.Module, parameters: list[torch.Tensor]) -> bool:
-    """Tell whether torch's fused step takes such parameters; it takes no sparse gradients."""
-    if any(getattr(part, "sparse", False) for part in module.modules()):
-        return False
-    return all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
+def _new_net(net: type[NeuralNet]) -> SnapshotNet:
+    mixed = mixed_net(net)
+    return mixed.__new__(mixed)

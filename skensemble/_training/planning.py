@@ -1,8 +1,9 @@
 """How many steps a run has, in which cycles, at which rates."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from skensemble._data.folds import clip
+from skensemble._types import Options, Schedule
 from skensemble.schedules import Plan, shape_options
 
 from .making import Ready
@@ -14,12 +15,12 @@ class Timetable(NamedTuple):
 
     n_cycles: int
     cycle_mult: float
-    schedule: Any
+    schedule: Schedule
     max_epochs: int
     #: Highest rate.
     lr: float
     #: Arguments by the prefix ``schedule__``.
-    options: dict[str, Any]
+    options: Options
     #: Whether the run is one cycle alone, of ``max_epochs / n_cycles`` epochs.
     is_one_cycle: bool = False
 
@@ -29,6 +30,7 @@ class RunPlan(NamedTuple):
 
     plan: Plan
     steps_per_epoch: int
+    #: Steps before the first cycle begins.
     burn_in: int
 
     @property
@@ -54,27 +56,23 @@ class Done(NamedTuple):
 
 
 def plan_run(timetable: Timetable, steps_per_epoch: int, done: Done | None) -> RunPlan:
-    """Plan a run, the first or a further one.
-
-    Parameters
-    ----------
-    timetable : Timetable
-    steps_per_epoch : int
-    done : Done or None
-        None: the run is the first, and may begin with a burn-in.
-    """
+    """Plan a run; the first one (`done` is None) may begin with a burn-in."""
     n_steps = timetable.max_epochs * steps_per_epoch
-    n_cycles, burn_in = timetable.n_cycles, 0
+    n_cycles, burn_in, options = timetable.n_cycles, 0, timetable.options
     if timetable.is_one_cycle:
         n_steps, n_cycles = max(1, round(n_steps / n_cycles)), 1
     elif done is None:
-        burn_in = _burn_in_steps(timetable, steps_per_epoch, n_steps)
-    n_cycles = clip("n_cycles", n_cycles, n_steps - burn_in, "steps")
+        epochs = options.get("burn_in_epochs", 0)
+        burn_in = round(epochs * steps_per_epoch)
+        if burn_in >= n_steps:
+            raise ValueError(
+                f"Got schedule__burn_in_epochs={epochs!r}, which are {burn_in} steps, but expected "
+                f"fewer than the {n_steps} of the budget."
+            )
     done = done or Done()
-    options = timetable.options
     plan = Plan.of(
         n_steps,
-        n_cycles,
+        clip("n_cycles", n_cycles, n_steps - burn_in, "steps"),
         schedule=timetable.schedule,
         cycle_mult=timetable.cycle_mult,
         floor=options.get("min_lr", 0.0) / timetable.lr,
@@ -84,17 +82,6 @@ def plan_run(timetable: Timetable, steps_per_epoch: int, done: Done | None) -> R
         **{name: value for name, value in options.items() if name in shape_options()},
     )
     return RunPlan(plan, steps_per_epoch, burn_in)
-
-
-def _burn_in_steps(timetable: Timetable, steps_per_epoch: int, n_steps: int) -> int:
-    epochs = timetable.options.get("burn_in_epochs", 0)
-    burn_in = round(epochs * steps_per_epoch)
-    if burn_in >= n_steps:
-        raise ValueError(
-            f"Got schedule__burn_in_epochs={epochs!r}, which are {burn_in} steps, but expected "
-            f"fewer than the {n_steps} of the budget."
-        )
-    return burn_in
 
 
 def count_steps(ready: Ready) -> int:

@@ -3,43 +3,35 @@
 import time
 from typing import Any
 
+from skorch import NeuralNet
 from skorch.callbacks import Callback
 
 
 class Progress(Callback):
     """A progress bar over epochs on stderr, and a line a cycle on stdout.
 
-    Parameters
-    ----------
-    n_cycles : int
-        Cycles of the run.
-    steps_per_epoch, n_steps : int
-        Steps of an epoch and of the run.
-    first_cycle : int, default=0
-        Cycles that the ensemble had before.
+    `first_cycle` counts the cycles that the ensemble had before.
     """
 
-    def __init__(self, n_cycles: int, steps_per_epoch: int, n_steps: int, first_cycle: int = 0):
-        self.n_cycles, self.n_steps, self.first_cycle = n_cycles, n_steps, first_cycle
-        self.steps_per_epoch = steps_per_epoch
+    def __init__(self, n_cycles: int, steps_per_epoch: int, n_steps: int, first_cycle: int):
+        self.n_steps, self.steps_per_epoch = n_steps, steps_per_epoch
+        self.cycle_, self.total = first_cycle, first_cycle + n_cycles
         self.bar_: Any = None
-        self.cycle_ = first_cycle
 
-    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
+    def on_train_begin(self, net: NeuralNet, **_: object) -> None:
+        """Draw the bar."""
         from tqdm import tqdm  # comes with skorch; imported where it is wanted alone
 
         n_epochs = -(-self.n_steps // self.steps_per_epoch)
         self.bar_ = tqdm(total=n_epochs, unit="epoch", leave=False)
         self.started_ = time.perf_counter()
 
-    def on_epoch_end(self, net: Any, **_: Any) -> None:
+    def on_epoch_end(self, net: NeuralNet, **_: object) -> None:
+        """Move the bar by an epoch."""
         self.bar_.update()
 
-    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
-        self.close()
-
     def close(self) -> None:
-        """Take the bar off the screen."""
+        """Take the bar off the screen, if it is there: a run may fail before."""
         if self.bar_ is not None:
             self.bar_.close()
 
@@ -48,10 +40,9 @@ class Progress(Callback):
         self.cycle_ += 1
         now = time.perf_counter()
         seconds, self.started_ = now - self.started_, now
-        total = self.first_cycle + self.n_cycles
         self.bar_.clear()
         print(
-            f"cycle {self.cycle_:>{len(str(total))}}/{total}"
+            f"cycle {self.cycle_:>{len(str(self.total))}}/{self.total}"
             f"  epochs {step / self.steps_per_epoch:6.1f}"
             f"  lr {lr:.2e}  loss {loss:.4f}  {seconds:.2f} s",
             flush=True,

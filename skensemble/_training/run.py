@@ -4,7 +4,8 @@ import contextlib
 import math
 from collections.abc import Callable
 
-from skensemble._nets.snapshots import State, load_state
+from skensemble._nets.snapshots import load_state
+from skensemble._types import State
 
 from .hooks import Diverged, Enough
 from .interrupts import Interrupts
@@ -15,21 +16,9 @@ from .planning import RunPlan
 class Run:
     """One call's training: so many steps in so many cycles.
 
-    Parameters
-    ----------
-    plan : RunPlan
-    lanes : list of Lane
-        One, or several chains that train one after another, cycle by cycle.
-    interrupts : Interrupts
-    on_cycle : callable, default=None
-        Is given the states of all chains after each cycle; returns whether to end the run.
-
-    Attributes
-    ----------
-    states : list of list of dict
-        For each finished cycle the state of each chain.
-    diverged : int
-        Cycles left out because they left the finite numbers.
+    There is one lane, or one for each of several chains that train one after another, cycle by
+    cycle. `on_cycle` is given the states of all chains after each cycle, and returns whether to end
+    the run.
     """
 
     def __init__(
@@ -37,38 +26,30 @@ class Run:
         plan: RunPlan,
         lanes: list[Lane],
         interrupts: Interrupts,
-        on_cycle: Callable[[list[State]], bool] | None = None,
+        on_cycle: Callable[[list[State]], bool] | None,
     ):
         self.n_epochs = math.ceil(plan.n_steps / plan.steps_per_epoch)
-        self.planned, self.lanes, self.interrupts = plan.n_cycles, lanes, interrupts
+        self.n_planned, self.lanes, self.interrupts = plan.n_cycles, lanes, interrupts
         self.on_cycle = on_cycle
+        #: For each finished cycle the state of each chain.
         self.states: list[list[State]] = []
-        self.diverged = 0
-        self._seen = 0
+        #: Cycles left out because they left the finite numbers.
+        self.n_diverged = 0
+        self._n_ended = 0
         if len(lanes) == 1:
-            lanes[0].recorder.on_taken = self._cycle_done
+            lanes[0].recorder.on_taken = self._end_cycle
 
     @property
     def n_steps(self) -> int:
         """Steps done."""
         return max(lane.recorder.step for lane in self.lanes)
 
-    def train(self, *, redraw: bool = False) -> list[list[State]]:
+    def train(self, *, redraw: bool) -> list[list[State]]:
         """Train, and return the snapshots of the cycles that count.
 
-        However it ended, each net then holds its last snapshot.
-
-        Parameters
-        ----------
-        redraw : bool, default=False
-            Whether the first cycle begins with a cold restart.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            If Ctrl-C came before the first cycle was finished.
-        ValueError
-            If training diverged before the first cycle was finished.
+        However it ended, each net then holds its last snapshot. If Ctrl-C or divergence came before
+        the first cycle was finished, that is an error. With `redraw` the first cycle begins with a
+        cold restart.
         """
         with contextlib.ExitStack() as stack:
             for lane in self.lanes:
@@ -76,15 +57,17 @@ class Run:
             try:
                 for lane in self.lanes:
                     lane.begin(redraw)
-                self._loop()
-                self._load()
+                self._train_cycles()
+                self._load_last()
                 for lane in self.lanes:
                     lane.end()
             except KeyboardInterrupt:
                 if not self.states:
                     raise
+            # From here on Ctrl-C could only lose what is finished, or leave half of it loaded.
             self.interrupts.deferred = True
-            self._load()
+            # Once more: callbacks may load other weights at the end, and Ctrl-C skips all that.
+            self._load_last()
         return self.states
 
     def messages(self) -> list[str]:
@@ -92,33 +75,33 @@ class Run:
         said = []
         if self.interrupts.marked:
             said.append(
-                f"Interrupted: the ensemble keeps the {len(self.states)} of {self.planned} cycles "
-                "that were finished."
+                f"Interrupted: the ensemble keeps the {len(self.states)} of {self.n_planned} "
+                "cycles that were finished."
             )
-        if self.diverged:
+        if self.n_diverged:
             said.append(
-                f"Training diverged in {self.diverged} of {self.planned} cycles, which are "
+                f"Training diverged in {self.n_diverged} of {self.n_planned} cycles, which are "
                 "left out; a lower lr would keep them."
             )
         return said
 
-    def _loop(self) -> None:
+    def _train_cycles(self) -> None:
         """Go through the epochs until a callback, divergence or a score ends them."""
         try:
             if len(self.lanes) == 1:
                 self.lanes[0].train(self.n_epochs)
             else:
-                self._in_turn()
+                self._train_in_turn()
         except Enough:
             pass
         except Diverged:
-            self.diverged = max(1, self.planned - len(self.states))
+            self.n_diverged = max(1, self.n_planned - len(self.states))
         if not self.states:
-            raise ValueError(_DIVERGED if self.diverged else _STOPPED_AT_ONCE)
+            raise ValueError(_DIVERGED if self.n_diverged else _STOPPED_AT_ONCE)
 
-    def _in_turn(self) -> None:
+    def _train_in_turn(self) -> None:
         """Train chain after chain, cycle by cycle, up to the cycle in which one was stopped."""
-        for cycle in range(self.planned):
+        for cycle in range(self.n_planned):
             for lane in self.lanes:
                 if not lane.has_diverged:
                     lane.train(self.n_epochs, until=cycle + 1)
@@ -126,22 +109,23 @@ class Run:
                 if any(lane.has_diverged for lane in self.lanes):
                     raise Diverged
                 return
-            if self._cycle_done() or any(lane.is_stopped for lane in self.lanes):
+            if self._end_cycle() or any(lane.is_stopped for lane in self.lanes):
                 return
 
-    def _cycle_done(self) -> bool:
+    def _end_cycle(self) -> bool:
         """Keep the chains' states if all are finite, and return whether to end the run."""
-        parts = [lane.states(self._seen) for lane in self.lanes]
-        self._seen += 1
+        parts = [lane.states(self._n_ended) for lane in self.lanes]
+        self._n_ended += 1
         states = [state for part in parts if part is not None for state in part]
         if any(part is None for part in parts):
-            self.diverged += 1
+            self.n_diverged += 1
             return False
+        # Ctrl-C may come in between: whoever judges then forgets the cycle that is not kept here.
         is_enough = self.on_cycle is not None and self.on_cycle(states)
         self.states.append(states)
         return is_enough
 
-    def _load(self) -> None:
+    def _load_last(self) -> None:
         """Load the last snapshot that counts into each net."""
         for k, lane in enumerate(self.lanes):
             if len(self.lanes) > 1:  # one chain may be ahead of the others
@@ -156,6 +140,4 @@ _DIVERGED = (
     "Training diverged in the first cycle: the weights or outputs are no longer finite. Expected "
     "a lower lr, or columns and targets of moderate size."
 )
-
-
 _STOPPED_AT_ONCE = "A callback stopped the run before its first step, so there is no snapshot."

@@ -1,11 +1,9 @@
 """What a net in training goes by."""
 
-from dataclasses import dataclass, field
-
 from skensemble._data.batches import Budget
 from skensemble._data.rows import RowsOfChains, TensorRows
 from skensemble._nets.generators import Generators
-from skensemble._nets.modules import Batch
+from skensemble._types import Batch
 from skensemble.schedules import Plan
 
 from .hooks import CyclicRate, SnapshotRecorder
@@ -13,24 +11,15 @@ from .interrupts import Interrupts
 from .progress import Progress
 
 
-@dataclass(eq=False)
 class Session:
-    """One run of a net: the net's ``session_`` while it trains, and only then."""
+    """One run of a net: the net's ``session_`` while it trains, and only then.
 
-    rate: CyclicRate
-    recorder: SnapshotRecorder
-    budget: Budget
-    #: Of each chain that the net trains.
-    generators: list[Generators]
-    #: A few rows, on the device.
-    probe_rows: Batch
-    #: Rows for callbacks that monitor unseen ones after each epoch; None: there are none.
-    valid: TensorRows | RowsOfChains | None = None
-    is_stopped: bool = field(default=False, init=False)
+    It has the generators of each chain that the net trains. `valid` are the rows for callbacks that
+    monitor unseen ones after each epoch, or None.
+    """
 
-    @classmethod
-    def begin(
-        cls,
+    def __init__(
+        self,
         plan: Plan,
         interrupts: Interrupts,
         generators: list[Generators],
@@ -39,12 +28,15 @@ class Session:
         *,
         cold: bool,
         progress: Progress | None,
-    ) -> "Session":
-        """Make the session of a run by its plan."""
-        fractions, ends = plan.fractions.tolist(), plan.ends.tolist()
-        rate = CyclicRate(fractions, interrupts)
-        recorder = SnapshotRecorder(ends, probe_rows, cold=cold, progress=progress)
-        return cls(rate, recorder, Budget(len(fractions)), generators, probe_rows, valid)
+    ):
+        self.rate = CyclicRate(plan.fractions.tolist(), interrupts)
+        self.recorder = SnapshotRecorder(
+            plan.ends.tolist(), probe_rows, cold=cold, progress=progress
+        )
+        self.budget = Budget(len(plan.fractions))
+        self.interrupts, self.progress = interrupts, progress
+        self.generators, self.probe_rows, self.valid = generators, probe_rows, valid
+        self.is_stopped = False
 
     def stop(self) -> None:
         """End the run with the step that was just taken; its epoch ends as any other does."""

@@ -6,10 +6,13 @@ were as fast as with one for up to a hundred rows, and up to twice as fast for m
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import nn
+
+from skensemble._types import Batch
+
+from .net import SnapshotNet
 
 #: Multiplications of one forward pass below which handing work to a second thread costs more than
 #: it saves: 128 rows of a 54-128-128-7 network have 3e6, 1,024 rows of a 54-256-256-7 one 8e7.
@@ -17,18 +20,11 @@ _SMALL_STEP = 1e7
 
 
 @contextlib.contextmanager
-def few_threads(net: Any, example: Any, n_rows: int, batch_size: int) -> Iterator[None]:
-    """One intra-op thread for small steps, the number that was set for others.
+def few_threads(net: SnapshotNet, example: Batch, n_rows: int, batch_size: int) -> Iterator[None]:
+    """Set one intra-op thread for small steps; for others leave the number that was set.
 
-    Also what makes a small fit the same to the bit in a worker process, which has one thread.
-
-    Parameters
-    ----------
-    net : SnapshotNet
-    example : Tensor or dict of Tensor
-        A batch to count on.
-    n_rows, batch_size : int
-        Rows of the example and of a step.
+    A small fit thereby has the same bits in a worker process, which has one thread. The example is
+    a batch of `n_rows` to count on, for steps of `batch_size` rows.
     """
     before = torch.get_num_threads()
     if before == 1 or multiplications(net, example) * batch_size / n_rows >= _SMALL_STEP:
@@ -41,15 +37,15 @@ def few_threads(net: Any, example: Any, n_rows: int, batch_size: int) -> Iterato
         torch.set_num_threads(before)
 
 
-def multiplications(net: Any, example: Any) -> float:
-    """Multiplications by parameters in one forward pass.
+def multiplications(net: SnapshotNet, example: Batch) -> float:
+    """Count the multiplications by parameters in one forward pass.
 
     A layer's parameters are used once for each of its outputs of their first axis: once a row in
     a linear layer, once a pixel of the output in a convolution, once a step in a recurrent one.
     """
     total = 0.0
 
-    def count(part: nn.Module, _: Any, out: Any) -> None:
+    def count(part: nn.Module, _: object, out: object) -> None:
         nonlocal total
         own = [p for p in part.parameters(recurse=False) if p.ndim > 1]
         out = out[0] if isinstance(out, tuple) else out

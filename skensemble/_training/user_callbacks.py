@@ -1,7 +1,8 @@
 """Callbacks of the user: which can work here, and what they look at."""
 
 import copy
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeAlias
 
 from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler, PassthroughScoring, PrintLog
@@ -9,36 +10,37 @@ from skorch.callbacks.scoring import ScoringBase
 
 from skensemble._compat import named_callbacks
 
+#: A callback or its class, by itself or after its name.
+CallbackLike: TypeAlias = Callback | type[Callback] | tuple[str, Callback | type[Callback]]
+
 #: Methods of a callback that skorch calls for each batch.
 BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
-def copy_callbacks(callbacks: Any) -> list[Any]:
+def copy_callbacks(callbacks: Sequence[CallbackLike] | None) -> list[CallbackLike]:
     """Copy a user's callbacks, but not what their attributes hold.
 
-    The parameter stays as given, and the user can still see what a callback writes to.
-
-    Raises
-    ------
-    ValueError
-        If one of them is no callback of skorch's kind.
+    The parameter stays as given, and the user can still see what a callback writes to. What is no
+    callback of skorch's kind is refused.
     """
-    given = [item[1] if isinstance(item, tuple | list) else item for item in callbacks or []]
-    for callback in given:
+    copies = {}
+    for callback in map(_without_name, callbacks or []):
         if not hasattr(callback, "on_train_begin") or not hasattr(callback, "initialize"):
             raise ValueError(f"Got callbacks with {callback!r}, but expected callbacks of skorch.")
-    copies = {id(cb): cb if isinstance(cb, type) else copy.copy(cb) for cb in given}
-    for callback in copies.values():  # LoadInitState and others refer to another callback
-        for name, value in vars(callback).items() if not isinstance(callback, type) else ():
-            if id(value) in copies:
-                setattr(callback, name, copies[id(value)])
+        copies[id(callback)] = callback if isinstance(callback, type) else copy.copy(callback)
+    for callback in copies.values():
+        if not isinstance(callback, type):
+            # LoadInitState and others refer to another callback, which is to be its copy.
+            for name, value in vars(callback).items():
+                if id(value) in copies:
+                    setattr(callback, name, copies[id(value)])
     return [
         (item[0], copies[id(item[1])]) if isinstance(item, tuple | list) else copies[id(item)]
         for item in callbacks or []
     ]
 
 
-def check_callback(callback: Any, leaves_out: bool) -> None:
+def check_callback(callback: Callback, has_unseen: bool) -> None:
     """Refuse a callback that cannot work here."""
     name = type(callback).__name__
     if isinstance(callback, LRScheduler):
@@ -46,7 +48,7 @@ def check_callback(callback: Any, leaves_out: bool) -> None:
             f"Got callback {name}, but the learning rate is set at every step by schedule=; "
             "expected a callback that leaves it alone."
         )
-    if leaves_out or not looks_at_unseen(callback):
+    if has_unseen or not looks_at_unseen(callback):
         return
     if isinstance(callback, ScoringBase | PassthroughScoring):
         raise ValueError(
@@ -71,7 +73,7 @@ def check_callback_keywords(net: NeuralNet) -> None:
             )
 
 
-def looks_at_unseen(callback: Any) -> bool:
+def looks_at_unseen(callback: Callback) -> bool:
     """Tell whether a callback needs values of unseen rows after each epoch."""
     if isinstance(callback, ScoringBase | PassthroughScoring):
         return not callback.on_train
@@ -79,7 +81,7 @@ def looks_at_unseen(callback: Any) -> bool:
     return isinstance(monitor, str) and monitor.startswith("valid")
 
 
-def listens(callback: Any) -> bool:
+def listens(callback: Callback) -> bool:
     """Tell whether a callback looks at single batches or gradients."""
     return any(
         hook in vars(callback) or getattr(type(callback), hook, None) is not getattr(Callback, hook)
@@ -87,7 +89,11 @@ def listens(callback: Any) -> bool:
     )
 
 
-def is_print_log(item: Any) -> bool:
+def is_print_log(item: CallbackLike) -> bool:
     """Tell whether a callback is the table that skorch prints."""
-    callback = item[1] if isinstance(item, tuple | list) else item
+    callback = _without_name(item)
     return isinstance(callback, PrintLog) or callback is PrintLog
+
+
+def _without_name(item: CallbackLike) -> Callback | type[Callback]:
+    return item[1] if isinstance(item, tuple | list) else item
