@@ -128,7 +128,8 @@ for size, (error, loss) in enumerate(stages.mean(axis=0), start=1):
 # %%
 # A picture of it, where matplotlib is installed
 # ----------------------------------------------
-# As a script, this writes ``one_network_or_an_ensemble.png`` next to itself, or to the path given as its argument.
+# As a script, this writes ``one_network_or_an_ensemble.png`` next to itself, or to the path that
+# its argument gives.
 
 try:
     import matplotlib.pyplot as plt
