@@ -38,10 +38,10 @@ NOT_ON_FLOORS = {
     "tests/test_clients.py::test_configurations_change_no_prediction": (
         "it passes scipy old options, and a step gets no names from polars; both are errors there"
     ),
-    "tests/test_inputs.py::test_columns_of_strings_are_refused_by_name": (
+    "tests/test_sources.py::test_columns_of_strings_are_refused_by_name": (
         "it lets pandas' strings pass, so that the refusal comes later and names no column"
     ),
-    "tests/test_inputs.py::test_labels_of_any_kind[tensor]": (
+    "tests/test_targets.py::test_labels_of_any_kind[tensor]": (
         "its accuracy_score compares no tensor with an array"
     ),
 }

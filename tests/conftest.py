@@ -1,14 +1,24 @@
 """Data and small networks that many tests share."""
 
+import copy
 import os
+import signal
 
 # scikit-learn skips some of its own checks without it, and scipy reads it when it is imported.
 os.environ["SCIPY_ARRAY_API"] = "1"
 
+import pandas as pd
+import polars as pl
 import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris
 from torch import nn
+
+from skensemble import SnapshotEnsembleClassifier
+from skensemble._data import column, frames
+
+#: A fit that takes no time.
+QUICK = {"max_epochs": 4, "n_cycles": 2, "random_state": 0}
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +42,24 @@ def diabetes():
     return load_diabetes(return_X_y=True)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible():
+    """A job in the background of a shell ignores Ctrl-C; the tests of it must not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     """What a test draws itself is the same in every run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(params=["few rows", "many rows"])
+def path(request, monkeypatch):
+    """Small tables and large ones go other ways."""
+    if request.param == "many rows":
+        monkeypatch.setattr(frames, "_FEW_ROWS", 0)
+        monkeypatch.setattr(column, "_FEW_VALUES", 0)
 
 
 class Mlp(nn.Module):
@@ -73,3 +97,53 @@ class Flat(nn.Module):
 
     def forward(self, X):
         return self.layer(X)[:, 0]
+
+
+class Recurrent(nn.Module):
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.layer = nn.GRU(8, 6, batch_first=True)
+        self.output = nn.Linear(6, n_outputs)
+
+    def forward(self, X):
+        return self.output(self.layer(X.reshape(-1, 8, 8))[0][:, -1])
+
+
+def is_one(model):
+    return model.net_.batched_ is not None
+
+
+def same(one, other):
+    """Whether two lists of snapshots are equal to the bit."""
+    return len(one) == len(other) and all(
+        torch.equal(a[name], b[name]) for a, b in zip(one, other, strict=True) for name in a
+    )
+
+
+def outputs_of_snapshots(model, rows):
+    """What fresh modules say that are each loaded with one snapshot, in float64."""
+    outputs = []
+    for snapshot in model.snapshots_:
+        fresh = copy.deepcopy(model.net_.module_)
+        fresh.load_state_dict(snapshot)
+        fresh.eval()
+        with torch.no_grad():
+            outputs.append(fresh(rows).double())
+    return outputs
+
+
+def probabilities(X, y, module=None, X_test=None, **parameters):
+    parameters = {"max_epochs": 3, "n_cycles": 2, "random_state": 0, **parameters}
+    model = SnapshotEnsembleClassifier(module, **parameters).fit(X, y)
+    return model.predict_proba(X if X_test is None else X_test)
+
+
+def frame_of(values, name="a"):
+    """A column alone, in a frame of its own library."""
+    make = pd.DataFrame if isinstance(values, pd.Series) else pl.DataFrame
+    return make({name: values})
+
+
+def _codes(fitted, values):
+    """Codes of one column's values, in each way that they can be given."""
+    return fitted.transform(values)[:, 0].tolist()

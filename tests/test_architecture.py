@@ -8,6 +8,8 @@ A file that fits no floor has two subjects.
 import ast
 import importlib
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,10 @@ import pytest
 import skensemble
 
 PACKAGE = Path(skensemble.__file__).parent
+
+
 FILES = sorted(PACKAGE.rglob("*.py"))
+
 
 #: From the top down. Files of one floor, and of one wing, may import each other in no circle.
 FLOORS = [
@@ -173,3 +178,24 @@ def paragraphs(estimator):
         else:
             name = None
     return found
+
+
+def test_the_import_brings_nothing_that_is_optional():
+    script = (
+        "import sys, skorch\n"  # which brings pandas itself, where that is installed
+        "before = set(sys.modules)\n"
+        "import skensemble\n"
+        "heavy = {'matplotlib', 'sphinx', 'pandas', 'polars', 'dask', 'distributed'}\n"
+        "print(sorted(heavy & set(sys.modules) - before))"
+    )
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+TESTED = [path.stem for path in FILES if path.stem not in ("__init__", "_types")]
+
+
+@pytest.mark.parametrize("module", TESTED)
+def test_every_module_has_its_test_file(module):
+    assert (Path(__file__).parent / f"test_{module.lstrip('_')}.py").exists()
+    assert TESTED.count(module) == 1, "two modules of one name would share a file"

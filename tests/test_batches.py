@@ -2,20 +2,16 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
+from conftest import Normalised
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skensemble import SnapshotEnsembleClassifier
 from skensemble._data import batches
-from skensemble._data.batches import (
-    BatchIterator,
-    Budget,
-    Budgeted,
-    EvenBatches,
-)
-from skensemble._data.rows import ChainRows, TensorRows, to_tensor
+from skensemble._data.batches import BatchIterator, Budget, Budgeted, EvenBatches
+from skensemble._data.rows import ChainRows, TensorRows
 
 
 @given(n=st.integers(1, 500), batch_size=st.integers(1, 600))
@@ -53,26 +49,13 @@ def test_a_budget_ends_within_a_pass():
     assert list(budgeted) == []
 
 
-@pytest.mark.parametrize(
-    ("dtype", "expected"),
-    [
-        (np.float16, torch.float32),
-        (np.float64, torch.float32),
-        (">f8", torch.float32),
-        (bool, torch.float32),
-        (np.uint8, torch.int64),
-        (">i4", torch.int64),
-    ],
-)
-def test_floats_become_float32_and_integers_int64(dtype, expected):
-    array = np.array([[0, 1], [1, 0]]).astype(dtype)
-    tensor = to_tensor(array)
-    assert tensor.dtype == expected
-    np.testing.assert_array_equal(tensor.numpy(), array.astype(float))
-
-
-def test_a_matching_array_is_shared_and_a_read_only_one_copied():
-    array = np.zeros((3, 2), dtype=np.float32)
-    assert to_tensor(array).data_ptr() == array.ctypes.data
-    array.flags.writeable = False
-    assert to_tensor(array).data_ptr() != array.ctypes.data
+def test_batch_norm_with_one_row_more_than_a_batch(digits):
+    """Rule 4; buffers are in the snapshot."""
+    X, y = digits
+    model = SnapshotEnsembleClassifier(
+        Normalised, batch_size=299, max_epochs=40, n_cycles=2, lr=0.02, random_state=0
+    ).fit(X[:300], y[:300])
+    assert model.score(X[300:], y[300:]) > 0.8
+    one, two = model.snapshots_
+    assert not torch.equal(one["norm.running_mean"], two["norm.running_mean"])
+    assert int(two["norm.num_batches_tracked"]) == 2 * 40

@@ -6,18 +6,15 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from conftest import Mlp, Normalised
+from conftest import Mlp, Normalised, Recurrent, is_one
 from sklearn.base import clone
 from sklearn.model_selection import KFold
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer
+from skorch.callbacks import Callback
 from torch import nn
 
-from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
-from skensemble._nets.batchable import can_train_as_one
-from skensemble._nets.by_hand import unit_masks
+from skensemble import SnapshotEnsembleClassifier
 from skensemble._nets.chains import Chains
 from skensemble._nets.generators import chain_seed
-from skensemble.networks import ScaledLinear, TableNetwork
 
 
 class Convolutional(nn.Module):
@@ -42,16 +39,6 @@ class Transformer(nn.Module):
         return self.output(self.layer(X.reshape(-1, 8, 8)).mean(dim=1))
 
 
-class Recurrent(nn.Module):
-    def __init__(self, n_outputs):
-        super().__init__()
-        self.layer = nn.GRU(8, 6, batch_first=True)
-        self.output = nn.Linear(6, n_outputs)
-
-    def forward(self, X):
-        return self.output(self.layer(X.reshape(-1, 8, 8))[0][:, -1])
-
-
 class Batches(Callback):
     """Looks at single batches, so that chains go one by one."""
 
@@ -66,10 +53,6 @@ MODULES = {
     "convolutional": Convolutional,
     "transformer": Transformer,
 }
-
-
-def is_one(model):
-    return model.net_.batched_ is not None
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
@@ -154,18 +137,6 @@ def test_dropout_differs_from_chain_to_chain_and_is_the_same_for_a_seed(digits):
         np.testing.assert_array_equal(p[0], p[1])
 
 
-def test_what_torch_func_cannot_take_is_found_out():
-    X = torch.zeros(4, 64)
-    assert can_train_as_one([Mlp(64, 3), Mlp(64, 3)], X)
-    assert not can_train_as_one([Recurrent(3), Recurrent(3)], X)
-
-    class Branching(Mlp):
-        def forward(self, X):
-            return super().forward(X if X.sum() > 1 else -X)
-
-    assert not can_train_as_one([Branching(64, 3), Branching(64, 3)], X)
-
-
 @pytest.mark.parametrize("module", [None, Normalised, Recurrent])
 def test_going_on_with_chains(digits, module):
     X, y = digits
@@ -202,242 +173,3 @@ def test_cold_restarts_draw_every_chain_anew(digits, module):
     for i in range(4):
         for j in range(i):
             assert not torch.allclose(first[i], first[j], atol=1e-3)
-
-
-def test_an_instance_is_the_start_of_the_first_chain(digits):
-    X, y = digits
-    module = Mlp(64, 10)
-    model = SnapshotEnsembleClassifier(
-        module, n_chains=2, n_cycles=1, max_epochs=1, lr=1e-9, optimizer=torch.optim.SGD
-    ).fit(X, y)
-    one, two = model.snapshots_
-    torch.testing.assert_close(one["hidden.weight"], module.hidden.weight.detach())
-    assert not torch.allclose(two["hidden.weight"], module.hidden.weight, atol=1e-3)
-
-    class Stubborn(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.weight = nn.Parameter(torch.zeros(64, 10))
-
-        def forward(self, X):
-            return X @ self.weight
-
-    with pytest.raises(ValueError, match="Got 2 chains with a module whose part 'Stubborn'"):
-        SnapshotEnsembleClassifier(Stubborn(), n_chains=2).fit(X, y)
-
-
-def test_losses_are_summed_and_never_that_of_the_mean(diabetes):
-    """Rule 13: chains beside each other train as if they were alone."""
-    X, y = diabetes
-    X = X / X.std(axis=0)
-    for criterion in (None, nn.HuberLoss, nn.PoissonNLLLoss):
-        target = y / 100
-        model = SnapshotEnsembleRegressor(
-            Mlp, module__dropout=0.0, criterion=criterion, validation=None, n_cycles=1,
-            max_epochs=3, lr=0.01, optimizer=torch.optim.SGD, random_state=0,
-        )  # fmt: skip
-        weight = np.random.default_rng(0).random(len(y)) if criterion is nn.HuberLoss else None
-        together = clone(model).set_params(n_chains=3).fit(X, target, sample_weight=weight)
-        alone = clone(model).set_params(n_chains=1).fit(X, target, sample_weight=weight)
-        assert is_one(together)
-        for name, value in alone.snapshots_[0].items():
-            torch.testing.assert_close(together.snapshots_[0][name], value, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("module", [None, Recurrent])
-def test_skorchs_callbacks_look_at_unseen_rows(digits, module):
-    X, y = digits
-    model = SnapshotEnsembleClassifier(
-        module, n_chains=2, n_cycles=2, max_epochs=3, lr=0.002,
-        callbacks=[EarlyStopping(patience=50)],
-    )  # fmt: skip
-    model.fit(X / 16, y)
-    losses = model.history_[:, "valid_loss"]
-    assert len(losses) == model.n_iter_ == 3
-    assert all(np.isfinite(losses))
-    if module is None:  # of the last epoch, and of all chains
-        last = model.predict_members(X / 16)[-2:]
-        fold = [np.abs(last[k] - model.oof_decision_function_).max(axis=1) for k in (0, 1)]
-        assert np.median(np.minimum(*fold)) < 1  # each row by one chain or a mean with the first
-    scored = clone(model).set_params(callbacks=[EpochScoring("accuracy", name="acc")])
-    scored.fit(X / 16, y)
-    assert 0 <= scored.history_[-1, "acc"] <= 1
-
-
-def test_early_stopping_of_skorch_ends_all_chains(digits):
-    X, y = digits
-    for module in (Mlp, Recurrent):
-        model = SnapshotEnsembleClassifier(
-            module, n_chains=2, n_cycles=3, max_epochs=30, lr=1e-12,
-            optimizer=torch.optim.SGD, callbacks=[EarlyStopping(patience=2, threshold=0.1)],
-        ).fit(X / 16, y)  # fmt: skip
-        assert model.n_iter_ < 30
-        assert len(model.snapshots_) == 2 * model.n_cycles_ >= 2
-
-
-class Padded(nn.Module):
-    """vmap heeds the padding row of the first chain alone."""
-
-    def __init__(self, n_outputs):
-        super().__init__()
-        self.layer = nn.Embedding(17, 4, padding_idx=0)
-        self.output = nn.Linear(64 * 4, n_outputs)
-
-    def forward(self, X):
-        return self.output(self.layer(X).flatten(1))
-
-
-class Averaging(Mlp):
-    """A buffer that is replaced, not written to."""
-
-    def __init__(self, n_inputs, n_outputs):
-        super().__init__(n_inputs, n_outputs, dropout=0.0)
-        self.register_buffer("mean", torch.zeros(n_inputs))
-
-    def forward(self, X):
-        if self.training:
-            self.mean = 0.9 * self.mean + 0.1 * X.detach().mean(dim=0)
-        return super().forward(X - self.mean)
-
-
-class Remembering(Mlp):
-    def forward(self, X):
-        self.last = torch.relu(self.hidden(X))
-        return self.output(self.last)
-
-
-@pytest.mark.parametrize("module", [Padded, Averaging, Remembering])
-def test_what_torch_func_takes_for_something_else_goes_one_by_one(digits, module):
-    X, y = digits
-    X = X.astype(int) if module is Padded else X / 16
-    parameters = {"n_cycles": 1, "max_epochs": 2, "lr": 0.01, "optimizer": torch.optim.SGD}
-    parameters |= {"optimizer__momentum": 0.9, "validation": None, "random_state": 5}
-    model = SnapshotEnsembleClassifier(module, n_chains=2, **parameters).fit(X, y)
-    assert not is_one(model)
-    single = SnapshotEnsembleClassifier(module, **{**parameters, "random_state": chain_seed(5, 1)})
-    for name, value in single.fit(X, y).snapshots_[0].items():
-        torch.testing.assert_close(model.snapshots_[1][name], value)
-
-
-@pytest.mark.parametrize(
-    "criterion",
-    [
-        nn.CrossEntropyLoss(ignore_index=1),
-        nn.CrossEntropyLoss(label_smoothing=0.1),
-        nn.CrossEntropyLoss(weight=torch.arange(1.0, 11.0)),
-        nn.CrossEntropyLoss(reduction="sum"),
-        nn.CrossEntropyLoss(),
-    ],
-    ids=["ignore_index", "smoothing", "weight", "sum", "plain"],
-)
-@pytest.mark.parametrize("weighted", [False, True])
-def test_options_of_the_loss_count_for_each_chain(digits, criterion, weighted):
-    X, y = digits
-    weight = np.random.default_rng(0).random(len(y)) if weighted else None
-    lr = 1e-4 if criterion.reduction == "sum" else 0.01
-    model = SnapshotEnsembleClassifier(
-        module__hidden=(8,), module__column_dropout=0.0, criterion=criterion, validation=None,
-        n_cycles=1, max_epochs=2, lr=lr, optimizer=torch.optim.SGD, random_state=0,
-    )  # fmt: skip
-    together = clone(model).set_params(n_chains=2).fit(X, y, sample_weight=weight)
-    alone = clone(model).set_params(n_chains=1).fit(X, y, sample_weight=weight)
-    assert is_one(together)
-    for name, value in alone.snapshots_[0].items():
-        torch.testing.assert_close(together.snapshots_[0][name], value, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("hidden", [(), (6,), (6, 5, 4)])
-@pytest.mark.parametrize("n_outputs", [1, 3])
-def test_gradients_by_hand_are_those_of_autograd(hidden, n_outputs):
-    torch.manual_seed(0)
-    modules = [TableNetwork(4, n_outputs, hidden, 0.0, torch.float64) for _ in range(3)]
-    chains = Chains(copy.deepcopy(modules))
-    X, g = torch.randn(3, 7, 4).double() * 3, torch.randn(3, 7, n_outputs).double()
-    outputs, pull = chains.each_and_pullback(X)
-    pull(g)
-    for k, module in enumerate(modules):
-        expected = module(X[k])
-        torch.testing.assert_close(outputs[k], expected)
-        expected.backward(g[k])
-        for name, parameter in module.named_parameters():
-            torch.testing.assert_close(chains.tensors[name].grad[k], parameter.grad)
-
-
-def test_gradients_by_hand_are_those_of_autograd_where_columns_are_dropped(monkeypatch):
-    mask = torch.tensor([[0, 0, 2, 2.0], [2, 2, 0, 0], [2, 2, 2, 2]], dtype=torch.float64)
-    monkeypatch.setattr(ScaledLinear, "column_mask", lambda self, columns: mask[: len(columns)])
-    torch.manual_seed(0)
-    parameters = {"columns": [0, 0, 1, 1], "column_dropout": 0.5, "dtype": torch.float64}
-    modules = [TableNetwork(4, 2, (6,), **parameters) for _ in range(3)]
-    chains = Chains(copy.deepcopy(modules)).train()
-    X, g = torch.randn(3, 7, 4).double(), torch.randn(3, 7, 2).double()
-    chains.each(X).backward(g)
-    by_autograd = {name: tensor.grad.clone() for name, tensor in chains.one.named_parameters()}
-    for tensor in chains.parameters():
-        tensor.grad = None
-    outputs, pull = chains.each_and_pullback(X)
-    pull(g)
-    for k, module in enumerate(modules):
-        monkeypatch.setattr(ScaledLinear, "column_mask", lambda self, columns, k=k: mask[k])
-        expected = module(X[k])
-        torch.testing.assert_close(outputs[k], expected)
-        expected.backward(g[k])
-        for name, parameter in module.named_parameters():
-            torch.testing.assert_close(chains.tensors[name].grad[k], parameter.grad)
-            torch.testing.assert_close(by_autograd[name][k], parameter.grad)
-        # What is dropped has no gradient, and what is not sees the column doubled.
-        plain = nn.functional.linear(X[k] * mask[k], module.layers[0].weight, module.layers[0].bias)
-        torch.testing.assert_close(module.layers[0](X[k]), plain)
-    chains.eval()
-    torch.testing.assert_close(chains.each(X)[2], modules[2].eval()(X[2]))
-
-
-def test_each_chain_drops_columns_of_its_own():
-    torch.manual_seed(0)
-    parameters = {"columns": [0, 0, 1, 1], "column_dropout": 0.5}
-    chains = Chains([TableNetwork(4, 2, (6,), **parameters) for _ in range(200)]).train()
-    chains.each(torch.randn(200, 5, 4)).sum().backward()
-    # Where a column is dropped, its weights have no gradient.
-    is_kept = (chains.tensors["layers.0.weight"].grad != 0).any(dim=1)
-    assert torch.equal(is_kept[:, ::2], is_kept[:, 1::2])
-    for share in (is_kept[:, 0], is_kept[:, 2], is_kept[:, 0] == is_kept[:, 2]):
-        assert share.float().mean() == pytest.approx(0.5, abs=0.15)
-
-
-@pytest.mark.parametrize("dropout", [0.1, 0.5, 0.9])
-def test_dropout_drops_the_share_and_keeps_the_mean(dropout):
-    (mask,) = unit_masks(torch.zeros(8, 500, 3), [64], dropout)
-    assert mask.shape == (8, 500, 64)
-    assert (mask == 0).float().mean() == pytest.approx(dropout, abs=0.005)
-    assert mask.max() == pytest.approx(1 / (1 - dropout), rel=1e-6)
-
-
-def test_a_frozen_layer_stays_with_chains(digits):
-    X, y = digits
-    model = SnapshotEnsembleClassifier(
-        n_chains=2, n_cycles=1, max_epochs=2, callbacks=[Freezer("layers.0.*")], random_state=0
-    )
-    start = clone(model).set_params(lr=1e-30, optimizer=torch.optim.SGD).fit(X, y).snapshots_
-    for got, expected in zip(model.fit(X, y).snapshots_, start, strict=True):
-        torch.testing.assert_close(got["layers.0.weight"], expected["layers.0.weight"])
-        assert not torch.allclose(got["layers.3.weight"], expected["layers.3.weight"], atol=1e-3)
-
-
-def test_divergence_of_one_chain_in_turn_keeps_what_all_have_finished(digits):
-    X, y = digits
-
-    class Explode(Callback):
-        def on_batch_begin(self, net, batch=None, training=None, **kwargs):
-            self.steps = getattr(self, "steps", 0) + 1
-            if self.steps == 9:
-                with torch.no_grad():
-                    next(net.module_.parameters()).fill_(float("inf"))
-
-    model = SnapshotEnsembleClassifier(
-        Mlp, n_chains=2, n_cycles=4, cycle_mult=1, max_epochs=1, batch_size=30, validation=None,
-        callbacks=[Explode()], random_state=0,
-    )  # fmt: skip
-    with pytest.warns(RuntimeWarning, match="diverged in 3 of 4 cycles"):
-        model.fit(X, y)
-    assert len(model.snapshots_) == 2
-    assert np.isfinite(model.predict_proba(X)).all()

@@ -5,10 +5,12 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pytest
 import torch
+from conftest import QUICK, Mlp
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.metrics import log_loss, mean_squared_error
 
+from skensemble import SnapshotEnsembleClassifier
 from skensemble.members import Unseen, average, cycle_weights, greedy, majority, stacked
 
 
@@ -43,9 +45,6 @@ def test_equal_sums_of_weights_tie_whatever_their_order():
     counted = majority(probabilities, weights)[0]
     assert counted[0, 0] == counted[0, 1]
     assert counted.argmax(dim=1).tolist() == [0]
-
-
-# ------------------------------------------------------------------- rules by unseen rows
 
 
 def unseen_rows(task, n_cycles, seed=0):
@@ -145,3 +144,11 @@ def test_scores_are_those_of_scikit_learn(task):
     a = np.array([0.2, 0.5, 0.3])
     score = Unseen(predictions, y, weight).score(a)
     assert score == pytest.approx(-loss_of(predictions, y, weight)(a), rel=1e-9)
+
+
+@pytest.mark.parametrize("wrong", [[1.0], [-1, 2], [0, 0], [np.nan, 1], "no"])
+def test_what_a_rule_returns_is_checked(digits, wrong):
+    model = SnapshotEnsembleClassifier(Mlp, n_chains=2, members=lambda p, y, w: wrong, **QUICK)
+    with pytest.raises(ValueError, match=r"weights|convert"):
+        model.fit(*digits)
+    assert not hasattr(model, "net_")

@@ -1,11 +1,14 @@
 """The built-in network."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+from skensemble._nets.chains import Chains
 from skensemble.networks import Dense, ScaledLinear, TableNetwork
 
 
@@ -114,3 +117,44 @@ def test_cold_restarts_draw_the_factors_anew(cancer):
         )
     first, second = (state["layers.0.weight"] for state in model.snapshots_)
     assert not torch.allclose(first, second, atol=1e-2)
+
+
+def test_gradients_by_hand_are_those_of_autograd_where_columns_are_dropped(monkeypatch):
+    mask = torch.tensor([[0, 0, 2, 2.0], [2, 2, 0, 0], [2, 2, 2, 2]], dtype=torch.float64)
+    monkeypatch.setattr(ScaledLinear, "column_mask", lambda self, columns: mask[: len(columns)])
+    torch.manual_seed(0)
+    parameters = {"columns": [0, 0, 1, 1], "column_dropout": 0.5, "dtype": torch.float64}
+    modules = [TableNetwork(4, 2, (6,), **parameters) for _ in range(3)]
+    chains = Chains(copy.deepcopy(modules)).train()
+    X, g = torch.randn(3, 7, 4).double(), torch.randn(3, 7, 2).double()
+    chains.each(X).backward(g)
+    by_autograd = {name: tensor.grad.clone() for name, tensor in chains.one.named_parameters()}
+    for tensor in chains.parameters():
+        tensor.grad = None
+    outputs, pull = chains.each_and_pullback(X)
+    pull(g)
+    for k, module in enumerate(modules):
+        monkeypatch.setattr(ScaledLinear, "column_mask", lambda self, columns, k=k: mask[k])
+        expected = module(X[k])
+        torch.testing.assert_close(outputs[k], expected)
+        expected.backward(g[k])
+        for name, parameter in module.named_parameters():
+            torch.testing.assert_close(chains.tensors[name].grad[k], parameter.grad)
+            torch.testing.assert_close(by_autograd[name][k], parameter.grad)
+        # What is dropped has no gradient, and what is not sees the column doubled.
+        plain = nn.functional.linear(X[k] * mask[k], module.layers[0].weight, module.layers[0].bias)
+        torch.testing.assert_close(module.layers[0](X[k]), plain)
+    chains.eval()
+    torch.testing.assert_close(chains.each(X)[2], modules[2].eval()(X[2]))
+
+
+def test_each_chain_drops_columns_of_its_own():
+    torch.manual_seed(0)
+    parameters = {"columns": [0, 0, 1, 1], "column_dropout": 0.5}
+    chains = Chains([TableNetwork(4, 2, (6,), **parameters) for _ in range(200)]).train()
+    chains.each(torch.randn(200, 5, 4)).sum().backward()
+    # Where a column is dropped, its weights have no gradient.
+    is_kept = (chains.tensors["layers.0.weight"].grad != 0).any(dim=1)
+    assert torch.equal(is_kept[:, ::2], is_kept[:, 1::2])
+    for share in (is_kept[:, 0], is_kept[:, 2], is_kept[:, 0] == is_kept[:, 2]):
+        assert share.float().mean() == pytest.approx(0.5, abs=0.15)

@@ -1,8 +1,4 @@
-"""Snapshots and their pickles."""
-
-import copy
-import pickle
-import pickletools
+"""Parameter sets of all members, stacked."""
 
 import numpy as np
 import pytest
@@ -10,7 +6,7 @@ import torch
 from conftest import Normalised
 from torch import nn
 
-from skensemble._nets.pickling import as_arrays
+from skensemble import SnapshotEnsembleClassifier
 from skensemble._nets.snapshots import Snapshots, is_finite, state_of
 
 
@@ -38,38 +34,6 @@ def test_a_snapshot_does_not_move_with_the_module():
         snapshots[1]
 
 
-def test_pickles_hold_arrays():
-    """Rule 12."""
-    snapshots = Snapshots([state_of(Normalised(3, 2))])
-    payload = pickle.dumps(snapshots)
-    names = {str(arg) for op, arg, _ in pickletools.genops(payload) if isinstance(arg, str)}
-    assert not any("torch._utils" in name or "torch.storage" in name for name in names)
-    loaded = pickle.loads(payload)
-    assert all(torch.equal(loaded[0][k], snapshots[0][k]) for k in snapshots[0])
-
-
-def test_arrays_keep_sharing_parameters_and_types():
-    class Tied(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.one = nn.Linear(2, 2)
-            self.two = nn.Linear(2, 2)
-            self.two.weight = self.one.weight
-            self.one.bias.requires_grad_(False)
-            self.register_buffer("small", torch.ones(2, dtype=torch.bfloat16))
-
-    Tied.__qualname__ = "Tied"
-    globals()["Tied"] = Tied
-    module = Tied()
-    loaded = pickle.loads(pickle.dumps(as_arrays({"module": module})))["module"]
-    assert loaded.one.weight is loaded.two.weight
-    assert isinstance(loaded.one.weight, nn.Parameter)
-    assert not loaded.one.bias.requires_grad
-    assert loaded.small.dtype == torch.bfloat16
-    assert torch.equal(loaded.one.weight, module.one.weight)
-    assert torch.equal(copy.deepcopy(as_arrays(module)).one.weight, module.one.weight)
-
-
 def test_finite_sees_nan_and_infinity():
     assert is_finite([torch.zeros(2), torch.tensor([1])])
     assert not is_finite([torch.zeros(2), torch.tensor(np.inf)])
@@ -83,3 +47,23 @@ def test_matrices_lie_as_a_product_takes_them():
     assert stacks["hidden.weight"].mT.is_contiguous()
     chosen = snapshots.stacks([2, 0])
     assert torch.equal(chosen["hidden.weight"][1], snapshots[0]["hidden.weight"])
+
+
+def test_buffers_that_are_not_persistent_belong_to_a_snapshot_too(digits):
+    X, y = digits
+
+    class Centred(nn.Linear):
+        def __init__(self, n_inputs, n_outputs):
+            super().__init__(n_inputs, n_outputs)
+            self.register_buffer("mean", torch.zeros(n_inputs), persistent=False)
+
+        def forward(self, X):
+            if self.training:
+                self.mean += 1
+            return super().forward(X - self.mean)
+
+    model = SnapshotEnsembleClassifier(Centred, max_epochs=2, n_cycles=2, lr=1e-9, random_state=0)
+    one, two = model.fit(X, y).predict_members(X)
+    assert np.abs(one - two).max() > 0.01
+    fresh = Centred(64, 10)
+    fresh.load_state_dict(model.snapshots_[0])

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from skorch.callbacks import Callback
 from torch import nn
 
 from skensemble import SnapshotEnsembleClassifier
@@ -57,3 +58,19 @@ def test_images_count_their_pixels_where_a_layer_sees_them(digits):
     model = SnapshotEnsembleClassifier(convolution, max_epochs=1).fit(X.reshape(-1, 1, 8, 8), y)
     per_row = multiplications(model.net_, torch.zeros(1, 1, 8, 8))
     assert per_row == 9 * 8 * 36 + 72 * 10
+
+
+def test_a_small_fit_leaves_the_number_of_threads_as_it_was(iris):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    seen = []
+
+    class Watch(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            seen.append(torch.get_num_threads())
+
+    try:
+        SnapshotEnsembleClassifier(max_epochs=1, n_cycles=4, callbacks=[Watch()]).fit(*iris)
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)

@@ -230,11 +230,6 @@ def training_batches(
     return data_loader(dataset, batch_size, generators[0], options)
 
 
-def later_batches(rows: object) -> object:
-    """Drop the weights of rows that a DataLoader of skorch's is to read outside of training."""
-    return DatasetRows(rows.X, rows.y) if isinstance(rows, DatasetRows) else rows
-
-
 def data_loader(
     dataset: TensorRows | WeightedRows | DatasetRows,
     batch_size: int,

@@ -6,8 +6,7 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 import torch
-from conftest import Mlp
-from sklearn.base import clone
+from conftest import Mlp, probabilities
 from sklearn.datasets import load_digits
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -18,12 +17,6 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
-
-
-def probabilities(X, y, module=None, X_test=None, **parameters):
-    parameters = {"max_epochs": 3, "n_cycles": 2, "random_state": 0, **parameters}
-    model = SnapshotEnsembleClassifier(module, **parameters).fit(X, y)
-    return model.predict_proba(X if X_test is None else X_test)
 
 
 @pytest.mark.parametrize("module", [None, Mlp, "dict"])
@@ -95,78 +88,6 @@ def test_columns_of_strings_are_refused_by_name(digits):
         probabilities(frame, y, Mlp)
     with pytest.raises(ValueError, match="colour"):
         SnapshotEnsembleClassifier(categorical_features=None).fit(frame, y)
-
-
-def test_integers_stay_integers():
-    class Look(nn.Module):
-        def __init__(self, n_outputs):
-            super().__init__()
-            self.table = nn.Embedding(16, n_outputs)
-
-        def forward(self, X):
-            assert X.dtype == torch.int64
-            return self.table(X).mean(dim=1)
-
-    X = np.random.default_rng(0).integers(0, 16, (100, 3), dtype=np.uint8)
-    y = (X > 8).any(axis=1)
-    assert probabilities(X, y, Look).shape == (100, 2)
-    assert probabilities(pd.DataFrame(X).add_prefix("c"), y, Look).shape == (100, 2)
-
-
-# --------------------------------------------------------------------------- labels
-
-
-@pytest.fixture(scope="module")
-def of_zeros_and_ones(cancer):
-    """What the other labels are to give as well, and the score of scikit-learn's network."""
-    model = SnapshotEnsembleClassifier(module__hidden=(32,), max_epochs=5, random_state=0)
-    return model.fit(*cancer), MLPClassifier(random_state=0).fit(*cancer).score(*cancer)
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [
-        lambda y: y.astype(bool),
-        lambda y: np.where(y, "good", "bad"),
-        lambda y: np.where(y, "good", "bad").astype(object),
-        lambda y: 2 * y - 1,
-        lambda y: (2 * y - 1).astype(float),
-        lambda y: y + 2**53 - 2,
-        lambda y: y.astype(np.int8),
-        lambda y: pd.Series(np.where(y, "good", "bad"), dtype="category", index=y.size - y),
-        lambda y: pd.Series(np.where(y, "good", "bad"), dtype="string"),
-        lambda y: pd.Series(y, dtype="Int64"),
-        lambda y: pl.Series(np.where(y, "good", "bad")),
-        lambda y: torch.from_numpy(y),
-        lambda y: y.tolist(),
-    ],
-    ids=[
-        "bool",
-        "str",
-        "object",
-        "pm1",
-        "float",
-        "large",
-        "int8",
-        "categorical",
-        "string",
-        "nullable",
-        "polars",
-        "tensor",
-        "list",
-    ],
-)
-def test_labels_of_any_kind(cancer, of_zeros_and_ones, labels):
-    X, y = cancer
-    plain, theirs = of_zeros_and_ones
-    model = clone(plain).fit(X, labels(y))
-    predicted = model.predict(X)
-    flipped = model.classes_[0] in ("good",)
-    expected = plain.predict_proba(X)[:, ::-1] if flipped else plain.predict_proba(X)
-    np.testing.assert_array_equal(model.predict_proba(X), expected)
-    assert predicted.dtype == model.classes_.dtype
-    assert (predicted == np.asarray(labels(y))).mean() > 0.95
-    assert model.score(X, labels(y)) >= theirs
 
 
 # --------------------------------------------------------------------------- sparse
@@ -391,66 +312,3 @@ def test_images_reach_a_convolution(digits):
     assert model.score(images[1200:], y[1200:]) >= theirs.score(X[1200:] / 16, y[1200:])
     with pytest.raises(ValueError, match=r"rows of shape \(1, 9, 8\), but expected \(1, 8, 8\)"):
         model.predict(np.zeros((2, 1, 9, 8)))
-
-
-# --------------------------------------------------------------------------- torch's default type
-
-
-@pytest.mark.parametrize("module", [None, Mlp, lambda: nn.Linear(64, 10)])
-def test_torchs_default_type_may_be_float64(digits, module):
-    X, y = digits
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        wide = probabilities(X, y, module)
-        regressor = SnapshotEnsembleRegressor(None if module is None else nn.Linear(64, 1))
-        regressor.set_params(max_epochs=1).fit(X, y).predict(X)
-    finally:
-        torch.set_default_dtype(before)
-    np.testing.assert_allclose(wide.sum(axis=1), 1)
-    if module is None:  # whose own type is float32 all the same
-        np.testing.assert_array_equal(wide, probabilities(X, y, module))
-
-
-def test_a_module_of_another_type_gets_that(digits):
-    X, y = digits
-    assert probabilities(X, y, nn.Linear(64, 10).double()).shape == (600, 10)
-    assert probabilities(X, y, nn.Linear(64, 10).to(torch.bfloat16)).shape == (600, 10)
-
-
-# -------------------------------------------------------- the quick look at plain arrays
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_the_quick_look_misses_no_value_that_is_not_finite(digits, dtype, value):
-    X, y = digits
-    model = SnapshotEnsembleClassifier(max_epochs=1, n_cycles=1).fit(X, y)
-    bad = X.astype(dtype)
-    bad[3, 5] = value
-    if np.isnan(value):  # missing
-        assert np.isfinite(model.predict_proba(bad)).all()
-        model = SnapshotEnsembleClassifier(Mlp, max_epochs=1, n_cycles=1).fit(X, y)
-    with pytest.raises(ValueError, match="Input X contains"):
-        model.predict(bad)
-
-
-def test_a_sum_that_overflows_is_no_reason_to_refuse(digits):
-    X, y = digits
-    model = SnapshotEnsembleClassifier(max_epochs=1, n_cycles=1).fit(X, y)
-    assert np.isfinite(model.predict_proba(np.full((9, 64), np.finfo(np.float64).max))).all()
-
-
-@pytest.mark.parametrize("X", [np.zeros((2, 63)), np.zeros((0, 64)), np.zeros(64)])
-def test_the_quick_look_leaves_shapes_to_scikit_learn(digits, X):
-    model = SnapshotEnsembleClassifier(max_epochs=1, n_cycles=1).fit(*digits)
-    with pytest.raises(ValueError, match=r"features|0 sample|2D array"):
-        model.predict(X)
-
-
-def test_names_known_from_fit_are_asked_for(digits):
-    X, y = digits
-    frame = pd.DataFrame(X).add_prefix("c")
-    model = SnapshotEnsembleClassifier(max_epochs=1, n_cycles=1).fit(frame, y)
-    with pytest.warns(UserWarning, match="valid feature names"):
-        model.predict(X)

@@ -1,0 +1,98 @@
+"""How a run ends."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import Mlp, same
+from skorch.callbacks import Callback, Checkpoint, EarlyStopping
+
+from skensemble import SnapshotEnsembleClassifier
+
+
+def test_divergence_of_one_chain_in_turn_keeps_what_all_have_finished(digits):
+    X, y = digits
+
+    class Explode(Callback):
+        def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+            self.steps = getattr(self, "steps", 0) + 1
+            if self.steps == 9:
+                with torch.no_grad():
+                    next(net.module_.parameters()).fill_(float("inf"))
+
+    model = SnapshotEnsembleClassifier(
+        Mlp, n_chains=2, n_cycles=4, cycle_mult=1, max_epochs=1, batch_size=30, validation=None,
+        callbacks=[Explode()], random_state=0,
+    )  # fmt: skip
+    with pytest.warns(RuntimeWarning, match="diverged in 3 of 4 cycles"):
+        model.fit(X, y)
+    assert len(model.snapshots_) == 2
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+class Explode(Callback):
+    """Makes the weights infinite at one epoch, and again at each later one if asked to."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == self.at:
+            with torch.no_grad():
+                next(net.module_.parameters()).fill_(float("inf"))
+
+
+def test_a_diverged_cycle_never_becomes_a_member(digits):
+    """Promise 7."""
+    base = {"n_cycles": 4, "cycle_mult": 1, "max_epochs": 8, "random_state": 0}
+    model = SnapshotEnsembleClassifier(Mlp, callbacks=[Explode(4)], **base)
+    with pytest.warns(RuntimeWarning, match="diverged in 3 of 4 cycles"):
+        model.fit(*digits)
+    full = SnapshotEnsembleClassifier(Mlp, **base).fit(*digits)
+    assert same(model.snapshots_, full.snapshots_[:1])
+    assert np.isfinite(model.predict_proba(digits[0])).all()
+
+    cold = SnapshotEnsembleClassifier(Mlp, restart="cold", callbacks=[Explode(4)], **base)
+    with pytest.warns(RuntimeWarning, match="diverged in 1 of 4 cycles"):
+        cold.fit(*digits)
+    assert cold.n_cycles_ == 3
+
+    first = SnapshotEnsembleClassifier(Mlp, callbacks=[Explode(1)], **base)
+    with pytest.raises(ValueError, match="Training diverged in the first cycle"):
+        first.fit(*digits)
+
+
+def test_a_quiet_stop_on_diverged_weights_keeps_what_was_before(digits):
+    class Stop(Explode):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == self.at:
+                raise KeyboardInterrupt
+
+    model = SnapshotEnsembleClassifier(
+        Mlp, n_cycles=2, max_epochs=8, callbacks=[Stop(5)], random_state=0
+    )
+    with pytest.warns(RuntimeWarning, match="diverged in 1 of 2 cycles"):
+        model.fit(*digits)
+    assert np.isfinite(model.predict_proba(digits[0])).all()
+
+
+@pytest.mark.parametrize("kind", ["stopping", "checkpoint"])
+def test_what_a_callback_loads_at_the_end_does_not_stay_in_the_net(digits, kind, tmp_path):
+    callback = EarlyStopping("train_loss", patience=99, load_best=True, sink=lambda *args: None)
+    if kind == "checkpoint":
+        callback = Checkpoint("train_loss_best", dirname=str(tmp_path), load_best=True)
+    model = SnapshotEnsembleClassifier(
+        Mlp, max_epochs=8, n_cycles=3, lr=0.1, callbacks=[callback], random_state=0
+    ).fit(*digits)
+    assert same([model.net_.module_.state_dict()], model.snapshots_[-1:])
+    assert model.n_iter_ == len(model.history_) == 8
+
+
+@pytest.mark.parametrize("n_chains", [1, 2])
+def test_a_stop_before_the_first_step_is_an_error(digits, n_chains):
+    class Stop(Callback):
+        def on_batch_begin(self, net, batch=None, training=None, **kwargs):
+            raise KeyboardInterrupt
+
+    model = SnapshotEnsembleClassifier(Mlp, n_chains=n_chains, callbacks=[Stop()], max_epochs=1)
+    with pytest.raises(ValueError, match="stopped the run before its first step"):
+        model.fit(*digits)
