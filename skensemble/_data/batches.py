@@ -209,16 +209,9 @@ def training_batches(
 ) -> Batches:
     """Make the shuffled batches of one or all chains, with the weights where there are some.
 
-    Parameters
-    ----------
-    rows : TensorRows or DatasetRows
-    batch_size : int
-    generators : sequence of torch.Generator or None
-        One for each chain.
-    options : dict
-        A user's arguments of a DataLoader, which then takes the place of ours.
-    of_chains : bool
-        Whether each batch has the rows of all chains, chains first.
+    There is one generator for each chain. `options` are a user's arguments of a DataLoader, which
+    then takes the place of ours. With `of_chains`, each batch has the rows of all chains, chains
+    first.
     """
     weighted = rows.weight is not None
     if isinstance(rows, TensorRows):

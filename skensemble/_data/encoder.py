@@ -40,14 +40,6 @@ class TableEncoder:
     less, and none are cut beyond a third of that. Categories have `max_categories` columns each at
     most.
 
-    Attributes
-    ----------
-    n_outputs_ : int
-        Columns that :meth:`transform` returns.
-    origin_ : ndarray of int of shape (n_outputs,)
-        For each of them the column that it is made of, counted from 0: numbers first.
-    center_, scale_ : ndarray of float64 of shape (n_numbers,)
-
     References
     ----------
     .. [1] D. Holzmüller, L. Grinsztajn and I. Steinwart, "Better by Default: Strong Pre-Tuned
@@ -70,7 +62,9 @@ class TableEncoder:
 
     center_: Floats
     scale_: Floats
+    #: Columns that :meth:`transform` returns.
     n_outputs_: int
+    #: For each of them the column that it is made of, counted from 0: numbers first.
     origin_: NDArray[np.int64]
 
     def __init__(

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils.validation import check_consistent_length
 
+from skensemble._types import Array, Members, Validation
 from skensemble._warnings import warn
 from skensemble.defaults import SMALL, auto_n_chains
 from skensemble.members import needs_unseen
@@ -20,6 +22,9 @@ from .rows import ChainRows
 from .sources import Source
 
 Rows = NDArray[np.integer[Any]]
+
+#: By what rows are told apart, and in which way they are left out.
+Way = tuple[str, Validation | None]
 
 #: With one chain, "cross" leaves out the first of so many folds.
 ONE_OF = 5
@@ -35,9 +40,9 @@ class Folds(NamedTuple):
 class Asked(NamedTuple):
     """What the estimator's parameters say of chains and folds."""
 
-    validation: Any
+    validation: Validation | None
     n_chains: int | str
-    members: Any
+    members: Members
     #: Whether the built-in network trains, which "auto" gives several chains.
     is_table: bool
     is_classifier: bool
@@ -48,8 +53,8 @@ class Chosen(NamedTuple):
 
     n_chains: int
     folds: Folds | None
-    #: By what rows were told apart and in which way they were left out, for later calls.
-    left_out_by: tuple[str, Any]
+    #: For later calls, which compare it with theirs.
+    left_out_by: Way
 
     def chain_rows(self, n_samples: int) -> list[ChainRows]:
         """Return the rows of each chain: in each epoch as many as the shortest has."""
@@ -62,7 +67,7 @@ class Chosen(NamedTuple):
 def choose_folds(
     asked: Asked,
     data: Source,
-    y: NDArray[Any],
+    y: Array,
     groups: ArrayLike | None,
     seed: int,
     *,
@@ -71,20 +76,10 @@ def choose_folds(
 ) -> Chosen:
     """Decide how many chains there are, and which rows each leaves out.
 
-    Parameters
-    ----------
-    asked : Asked
-    data : Source
-    y : ndarray of shape (n_samples, ...)
-        Encoded targets.
-    groups : array-like of shape (n_samples,) or None
-    seed : int
-    has_validation : bool
-        Whether other rows are given to judge by, so that none is left out.
-    before : Chosen or None
-        What an earlier call chose; its folds are not looked at.
+    `y` are encoded targets. None are left out where other rows are given to judge by
+    (`has_validation`). `before` is what an earlier call chose; its folds are not looked at.
     """
-    n_chains = _n_chains(asked, data, y, groups) if before is None else before.n_chains
+    n_chains = _count_chains(asked, data, y, groups) if before is None else before.n_chains
     if groups is not None:
         check_consistent_length(groups, np.empty(data.n_samples))
     how = asked.validation
@@ -92,8 +87,9 @@ def choose_folds(
         how = "cross" if n_chains > 1 else None
     if has_validation:
         how = None
-    now = ("groups" if groups is not None else data.precision, how)
-    how, way = (how, now) if before is None else _as_before(now, has_validation, before)
+    way: Way = ("groups" if groups is not None else data.precision, how)
+    if before is not None:
+        how, way = _compare(way, has_validation, before)
     chosen = folds(how, n_chains, data, y, groups, seed)
     if chosen is not None and len(chosen.left_out) != n_chains:
         raise ValueError(
@@ -110,13 +106,13 @@ def choose_folds(
     return Chosen(n_chains, chosen, way)
 
 
-def _n_chains(asked: Asked, data: Source, y: NDArray[Any], groups: ArrayLike | None) -> int:
-    n = data.n_samples
-    if hasattr(asked.validation, "get_n_splits"):
-        n_splits = int(asked.validation.get_n_splits(np.empty((n, 1)), y, groups))
+def _count_chains(asked: Asked, data: Source, y: Array, groups: ArrayLike | None) -> int:
+    n, splitter = data.n_samples, asked.validation
+    if splitter is not None and hasattr(splitter, "get_n_splits"):
+        n_splits = int(splitter.get_n_splits(np.empty((n, 1)), y, groups))
         if asked.n_chains not in ("auto", n_splits):
             raise ValueError(
-                f"Got n_chains={asked.n_chains} and validation={asked.validation!r} with "
+                f"Got n_chains={asked.n_chains} and validation={splitter!r} with "
                 f"{n_splits} splits, but expected as many: each chain leaves out one."
             )
         return n_splits
@@ -137,9 +133,7 @@ def clip(name: str, wanted: int, available: int, what: str) -> int:
     return available
 
 
-def _as_before(
-    now: tuple[str, Any], has_validation: bool, before: Chosen
-) -> tuple[Any, tuple[str, Any]]:
+def _compare(now: Way, has_validation: bool, before: Chosen) -> tuple[Validation | None, Way]:
     """Leave out nothing where earlier calls trained on what would count as unseen."""
     how = now[1]
     if how is not None and (now != before.left_out_by or hasattr(how, "get_n_splits")):
@@ -164,44 +158,25 @@ def _check_needs(asked: Asked, n_samples: int) -> None:
 
 
 def folds(
-    validation: Any,
+    validation: Validation | None,
     n_chains: int,
     data: Source,
-    y: NDArray[Any] | None,
+    y: Array | None,
     groups: ArrayLike | None,
     seed: int,
 ) -> Folds | None:
-    """Fold the rows.
+    """Fold the rows; None where nothing is left out, or a chain would have no rows left.
 
-    Parameters
-    ----------
-    validation : {"cross"}, float, splitter or None
-        "cross": each chain leaves out its own fold, one chain the first of five. A fraction: the
-        same rows for all. A splitter of scikit-learn: a fold a chain.
-    n_chains : int
-    data : Source
-    y : ndarray of shape (n_samples, ...)
-        Handed to a splitter.
-    groups : array-like of shape (n_samples,) or None
-        Rows of one group share a fold.
-    seed : int
-        Salt of the hashes.
-
-    Returns
-    -------
-    folds : Folds or None
-        None where nothing is left out: on request, or because a chain would have no rows left.
-
-    Raises
-    ------
-    ValueError
-        If a splitter leaves out a row never or twice.
+    With "cross" each chain leaves out its own fold, one chain the first of five. With a fraction
+    all leave out the same rows. A splitter of scikit-learn gives a fold for each chain, and must
+    leave out each row once; it is handed y. Rows of one group share a fold. `seed` salts the
+    hashes.
     """
     n = data.n_samples
     if validation is None:
         return None
     if hasattr(validation, "get_n_splits"):
-        return _by_splitter(validation, data, y, groups)
+        return _split(validation, data, y, groups)
     hashes = row_hashes(data, seed) if groups is None else group_hashes(groups, seed)
     if validation == "cross":
         fold = hashes % np.uint64(n_chains if n_chains > 1 else ONE_OF)
@@ -216,7 +191,9 @@ def folds(
     return Folds([short[~mask] for mask in out], [rows[mask] for mask in out])
 
 
-def _by_splitter(splitter: Any, data: Source, y: Any, groups: ArrayLike | None) -> Folds:
+def _split(
+    splitter: BaseCrossValidator, data: Source, y: Array | None, groups: ArrayLike | None
+) -> Folds:
     X = getattr(data, "X", None)
     if not isinstance(X, np.ndarray):
         X = np.zeros((data.n_samples, 1))

@@ -5,8 +5,10 @@ from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
+
+from skensemble._types import Array, Floats, Input
 
 from .column import Column, as_integer, infinity_error, key_of, kind_of
 
@@ -22,22 +24,15 @@ _PARTS = {
 }
 
 
-def is_frame(X: Any) -> bool:
-    """Whether X is a frame in memory that narwhals reads: pandas, polars, pyarrow and others.
-
-    Examples
-    --------
-    >>> from skensemble._data.frames import is_frame
-    >>> is_frame([[1.0]])
-    False
-    """
+def is_frame(X: Input) -> bool:
+    """Tell whether X is a frame in memory that narwhals reads: pandas, polars, pyarrow, others."""
     if isinstance(X, np.ndarray | list | tuple | dict) or issparse(X):
         return False
     return nw.dependencies.is_into_dataframe(X)
 
 
 class Columns:
-    """What the columns of a table are, learned in fit.
+    """What the columns of a frame or an array are, learned in fit.
 
     - Numbers, booleans as 0 and 1, and decimals are taken as they are.
     - Strings, categories and objects are codes from 0 in the order of their strings; the
@@ -47,21 +42,9 @@ class Columns:
     - Durations and times of day are seconds.
     - A column with nothing but missing values in fit is NaN, there and later.
 
-    Parameters
-    ----------
-    categorical_features : "from_dtype", None or array-like of {bool, int, str}
-        Which columns are categories, as in HistGradientBoostingClassifier; strings and objects
-        count as categories by their type. None, or a list: columns that are no numbers and
-        that it leaves out are refused.
-
-    Attributes
-    ----------
-    is_categorical_ : ndarray of bool of shape (n_out,)
-        Which columns of the matrix hold codes.
-    names_ : list of str of length n_out
-        Of the matrix's columns: "sold", "sold: month".
-    categories_ : list of length n_out
-        For each column of the matrix the list of its categories as strings, or None.
+    `categorical_features` says which columns are categories, as in HistGradientBoostingClassifier;
+    with "from_dtype" strings and objects count as categories by their type. None, or a list:
+    columns that are no numbers and that it leaves out are refused.
 
     Examples
     --------
@@ -76,82 +59,28 @@ class Columns:
            [-1., nan]])
     """
 
+    #: Which columns of the matrix hold codes.
     is_categorical_: NDArray[np.bool_]
+    #: Names of the matrix's columns: "sold", "sold: month".
     names_: list[str]
+    #: For each column of the matrix its categories as strings, or None.
     categories_: list[list[str] | None]
 
-    def __init__(self, categorical_features: Any = "from_dtype"):
+    def __init__(self, categorical_features: ArrayLike | None = "from_dtype"):
         self.categorical_features = categorical_features
 
-    def fit(self, X: Any) -> "Columns":
-        """Learn what the columns are.
-
-        Parameters
-        ----------
-        X : frame or ndarray of shape (n_samples, n_features)
-
-        Raises
-        ------
-        ValueError
-            Where `categorical_features` does not fit X, where it leaves out a column that is no
-            number, and where a column holds infinite values or is of a kind unknown.
-        """
-        for _ in self._learn(X):
-            pass
+    def fit(self, X: Input) -> "Columns":
+        """Learn what the columns are, and refuse infinite values and values of unknown kinds."""
+        self.fit_transform(X)
         return self
 
-    def fit_transform(self, X: Any) -> NDArray[np.float64]:
-        """Fit and transform, with the columns read once.
-
-        Parameters
-        ----------
-        X : frame or ndarray of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of float64 of shape (n_samples, n_out)
-        """
-        return np.concatenate(list(self._learn(X)), axis=1)
-
-    def transform(self, X: Any) -> NDArray[np.float64]:
-        """Return the matrix of a later table.
-
-        Parameters
-        ----------
-        X : frame or ndarray of shape (n_samples, n_features)
-            With the columns of fit in the same order.
-
-        Returns
-        -------
-        ndarray of float64 of shape (n_samples, n_out)
-            Missing values are NaN, categories that fit did not see -1.
-
-        Raises
-        ------
-        ValueError
-            Where a column is of another kind than in fit, or holds infinite values.
-        """
-        if self._is_plain and (plain := _plain_numbers(X)) is not None:
-            if np.isinf(plain).any():
-                raise infinity_error(self._encoders[int(np.isinf(plain).any(axis=0).argmax())].name)
-            return np.array(plain, dtype=np.float64, order="C")
-        if nw.dependencies.is_pandas_dataframe(X) and len(X) <= _FEW_ROWS:
-            X = X.to_numpy(dtype=object)
-        out = np.empty((len(X), len(self.names_)))
-        start = 0
-        for encoder, data in zip(self._encoders, _columns(X), strict=True):
-            stop = start + len(encoder.names())
-            out[:, start:stop] = encoder.transform(Column(encoder.name, data))
-            start = stop
-        return out
-
-    def _learn(self, X: Any) -> Iterator[NDArray[np.float64]]:
-        """Yield the matrix's columns, encoder by encoder, as they are learned."""
+    def fit_transform(self, X: Input) -> Floats:
+        """Return ``fit(X).transform(X)``, with the columns read once."""
         names = _column_names(X)
-        listed = _listed(X, names, self.categorical_features)
+        listed = _find_listed(X, names, self.categorical_features)
         encoders: list[_Encoder] = []
-        strays = []
-        for i, (name, data) in enumerate(zip(names, _columns(X), strict=True)):
+        parts, strays = [], []
+        for i, (name, data) in enumerate(zip(names, _iter_columns(X), strict=True)):
             column = Column(name, data)
             kind = "categories" if listed is not None and listed[i] else column.kind
             if kind == "categories" and listed is not None and not listed[i]:
@@ -159,21 +88,44 @@ class Columns:
                 kind = kind_of(column.factorized[1])
                 if kind == "categories":
                     strays.append(name)
-            encoders.append(_encoder(column, kind))
-            yield encoders[-1].transform(column)
+            encoders.append(_make_encoder(column, kind))
+            parts.append(encoders[-1].transform(column))
         if strays:
             raise ValueError(
                 f"Got X with columns that are no numbers: {strays}, but "
                 f"categorical_features={self.categorical_features!r} does not name them; expected "
                 'numbers there, or categorical_features="from_dtype".'
             )
+        # Nothing is written before all columns are read: a fit that fails changes nothing.
         self._encoders = encoders
         self._is_plain = all(e.kind == "numbers" for e in encoders) and (
             _plain_numbers(X.head(1) if hasattr(X, "head") else X) is not None
         )
-        self.names_ = [name for encoder in encoders for name in encoder.names()]
-        self.categories_ = [c for e in encoders for c in [e.categories] * len(e.names())]
+        self.names_ = [name for encoder in encoders for name in encoder.names]
+        self.categories_ = [c for e in encoders for c in [e.categories] * len(e.names)]
         self.is_categorical_ = np.array([c is not None for c in self.categories_], dtype=bool)
+        return np.concatenate(parts, axis=1)
+
+    def transform(self, X: Input) -> Floats:
+        """Return the matrix, of shape (n_samples, n_out), for columns in the order of fit.
+
+        Missing values are NaN, and categories that fit did not see -1. Columns of another kind
+        than in fit are refused.
+        """
+        if self._is_plain and (plain := _plain_numbers(X)) is not None:
+            if np.isinf(plain).any():
+                name = self._encoders[int(np.isinf(plain).any(axis=0).argmax())].name
+                raise infinity_error(name)
+            return np.array(plain, dtype=np.float64, order="C")
+        if nw.dependencies.is_pandas_dataframe(X) and len(X) <= _FEW_ROWS:
+            X = X.to_numpy(dtype=object)
+        out = np.empty((len(X), len(self.names_)))
+        start = 0
+        for encoder, data in zip(self._encoders, _iter_columns(X), strict=True):
+            stop = start + len(encoder.names)
+            out[:, start:stop] = encoder.transform(Column(encoder.name, data))
+            start = stop
+        return out
 
 
 class _Encoder:
@@ -183,14 +135,11 @@ class _Encoder:
 
     def __init__(self, column: Column, kind: str):
         self.name, self.kind = column.name, kind
+        self.names = [str(self.name)]
         self.expected = kind
 
-    def names(self) -> list[str]:
-        """Of the columns of the matrix."""
-        return [str(self.name)]
-
-    def transform(self, column: Column) -> NDArray[np.float64]:
-        """Of shape (n_samples, number of names)."""
+    def transform(self, column: Column) -> Floats:
+        """Return the columns of the matrix, one for each of the names."""
         if self._takes(column):
             return self._encode(column)
         values = column.factorized[1]
@@ -199,24 +148,21 @@ class _Encoder:
                 f"Got X with {kind_of(values)} in column {self.name!r}, such as {values[0]!r}, "
                 f"but expected {self.expected} as in fit."
             )
-        return np.full((len(column), len(self.names())), np.nan)
+        return np.full((len(column), len(self.names)), np.nan)
 
     def _takes(self, column: Column) -> bool:
         kind = column.kind
         # Categories of numbers are as good as numbers.
         return (kind_of(column.factorized[1]) if kind == "categories" else kind) == self.kind
 
-    def _encode(self, column: Column) -> NDArray[np.float64]:
+    def _encode(self, column: Column) -> Floats:
         return (column.numbers if self.kind == "numbers" else column.seconds)[:, None]
 
 
 class _Nothing(_Encoder):
     """A column of which fit saw nothing."""
 
-    def __init__(self, column: Column, kind: str):
-        super().__init__(column, "nothing")
-
-    def transform(self, column: Column) -> NDArray[np.float64]:
+    def transform(self, column: Column) -> Floats:
         return np.full((len(column), 1), np.nan)
 
 
@@ -233,12 +179,12 @@ class _Categories(_Encoder):
     def _takes(self, column: Column) -> bool:
         return True
 
-    def _code(self, value: Any) -> int:
+    def _code(self, value: object) -> int:
         key = key_of(value)
         code = self.codes.get(key)
         return self.codes.get(as_integer(key), -1) if code is None else code
 
-    def _encode(self, column: Column) -> NDArray[np.float64]:
+    def _encode(self, column: Column) -> Floats:
         return column.by_value(self._code)[:, None]
 
 
@@ -252,53 +198,48 @@ class _Dates(_Encoder):
         local = column.dates(self.zone)[1]
         local = local[~np.isnat(local)]
         self.parts = [part for part, of in _PARTS.items() if np.ptp(of(local)) > 0]
-
-    def names(self) -> list[str]:
-        return [str(self.name), *(f"{self.name}: {part}" for part in self.parts)]
+        self.names += [f"{self.name}: {part}" for part in self.parts]
 
     def _takes(self, column: Column) -> bool:
         return super()._takes(column) and (column.zone is None) == (self.zone is None)
 
-    def _encode(self, column: Column) -> NDArray[np.float64]:
+    def _encode(self, column: Column) -> Floats:
         seconds, local = column.dates(self.zone)
         parts = np.stack([seconds, *(_PARTS[part](local) for part in self.parts)], axis=1)
         parts[np.isnan(seconds)] = np.nan
         return parts
 
 
-def _encoder(column: Column, kind: str) -> _Encoder:
-    """Learn one column."""
+def _make_encoder(column: Column, kind: str) -> _Encoder:
+    """Learn from one column."""
     if column.is_missing:
-        return _Nothing(column, kind)
+        return _Nothing(column, "nothing")
     return {"categories": _Categories, "dates": _Dates}.get(kind, _Encoder)(column, kind)
 
 
-def _column_names(X: Any) -> list[Any]:
-    """Names of the columns of a frame; those that scikit-learn gives to an array's."""
+def _column_names(X: Input) -> list[object]:
+    """Return the names of a frame's columns; those that scikit-learn gives to an array's."""
     if isinstance(X, np.ndarray):
         return [f"x{i}" for i in range(X.shape[1])]
-    return list(X.columns if _is_pandas_like(X) else nw.from_native(X, eager_only=True).columns)
+    is_pandas_like = nw.dependencies.is_pandas_like_dataframe(X)
+    return list(X.columns if is_pandas_like else nw.from_native(X, eager_only=True).columns)
 
 
-def _columns(X: Any) -> Iterator[Any]:
-    """Columns as arrays or as narwhals' series."""
+def _iter_columns(X: Input) -> Iterator[Array | nw.Series[Any]]:
     if isinstance(X, np.ndarray):
         if X.dtype.kind in "mM":
             X = X.astype(f"{X.dtype.kind}8[us]").astype(object)
         yield from X.T
-    elif _is_pandas_like(X) and not X.columns.is_unique:  # narwhals wants names that differ
+    elif nw.dependencies.is_pandas_like_dataframe(X) and not X.columns.is_unique:
+        # narwhals wants names that differ
         for i in range(X.shape[1]):
             yield nw.from_native(X.iloc[:, i], series_only=True)
     else:
         yield from nw.from_native(X, eager_only=True).iter_columns()
 
 
-def _is_pandas_like(X: Any) -> bool:
-    return nw.dependencies.is_pandas_like_dataframe(X)
-
-
-def _plain_numbers(X: Any) -> NDArray[Any] | None:
-    """All of a frame at once, where it is pandas' or polars' and holds plain numbers alone."""
+def _plain_numbers(X: Input) -> Array | None:
+    """Read all of a frame at once, where it is pandas' or polars' and holds plain numbers alone."""
     if nw.dependencies.is_polars_dataframe(X):
         # With a number beside it polars makes a number of a date.
         if not all(dtype.is_numeric() for dtype in X.dtypes):
@@ -309,13 +250,12 @@ def _plain_numbers(X: Any) -> NDArray[Any] | None:
     return array if array.dtype.kind in "fiub" else None
 
 
-def _listed(X: Any, names: list[Any], categorical_features: Any) -> NDArray[np.bool_] | None:
-    """Which columns a list of categorical features names; None where their types say it.
+def _find_listed(
+    X: Input, names: list[object], categorical_features: ArrayLike | None
+) -> NDArray[np.bool_] | None:
+    """Tell which columns are listed as categories; None where their types say it.
 
-    Raises
-    ------
-    ValueError
-        As HistGradientBoosting does.
+    It refuses what HistGradientBoosting refuses, with the same words.
     """
     if isinstance(categorical_features, str) and categorical_features == "from_dtype":
         return None if is_frame(X) else np.zeros(len(names), dtype=bool)
@@ -330,7 +270,7 @@ def _listed(X: Any, names: list[Any], categorical_features: Any) -> NDArray[np.b
             f"categorical_features must be an array-like of bool, int or str, got: {types}."
         )
     if features.dtype.kind in "UO":
-        is_categorical[_positions(X, names, features.tolist())] = True
+        is_categorical[_find_names(X, names, features.tolist())] = True
     elif features.dtype.kind == "i":
         if features.max() >= len(names) or features.min() < 0:
             raise ValueError(
@@ -347,8 +287,8 @@ def _listed(X: Any, names: list[Any], categorical_features: Any) -> NDArray[np.b
     return is_categorical
 
 
-def _positions(X: Any, names: list[Any], features: list[str]) -> list[int]:
-    """Where the columns of these names are."""
+def _find_names(X: Input, names: list[object], features: list[str]) -> list[int]:
+    """Return where the columns of these names are."""
     if not is_frame(X):
         raise ValueError(
             "categorical_features should be passed as an array of integers or as a boolean mask "

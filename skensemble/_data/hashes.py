@@ -2,10 +2,11 @@
 
 import hashlib
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import issparse
 
 from skensemble._types import Array
 
@@ -23,7 +24,7 @@ def row_hashes(data: Source, seed: int) -> Hashes:
     -0.0 counts as 0.0, and all NaN as one value. Rows of a dataset are known by their number:
     they may differ from one reading to the next.
     """
-    salt = _mix(np.array(seed % 2**63, dtype=np.uint64))
+    salt = _mix(np.uint64(seed % 2**63))
     X = getattr(data, "X", None)
     if X is None:
         total = _mix(np.arange(data.n_samples, dtype=np.uint64) + salt)
@@ -50,20 +51,20 @@ def group_hashes(groups: ArrayLike, seed: int) -> Hashes:
     return np.frombuffer(b"".join(digests), np.uint64)[index]
 
 
-def _sum_hashes(X: Array | csr_matrix, salt: Hashes) -> Hashes:
+def _sum_hashes(X: Any, salt: np.uint64) -> Hashes:
     """Sum the hashes of each row's values that are not 0, each hashed with its column.
 
     The sum gives a sparse row the hash of the dense one.
     """
-    if isinstance(X, np.ndarray):
-        X = X.reshape(len(X), -1)
-    columns = _mix(np.arange(X.shape[1], dtype=np.uint64) + salt)
-    if not isinstance(X, np.ndarray):
+    if issparse(X):
         if not X.has_canonical_format:
             X = X.copy()
             X.sum_duplicates()
+        columns = _mix(np.arange(X.shape[1], dtype=np.uint64) + salt)
         sums = np.concatenate([[np.uint64(0)], np.cumsum(_hash_values(X.data, columns[X.indices]))])
         return sums[X.indptr[1:]] - sums[X.indptr[:-1]]
+    X = X.reshape(len(X), -1)
+    columns = _mix(np.arange(X.shape[1], dtype=np.uint64) + salt)
     total = np.empty(len(X), np.uint64)
     step = max(1, _BLOCK // max(1, X.shape[1]))
     for start in range(0, len(X), step):
@@ -84,7 +85,7 @@ def _hash_values(X: Array, columns: Hashes) -> Hashes:
     return hashes
 
 
-def _mix(z: Hashes) -> Hashes:
+def _mix(z: Any) -> Any:
     """Mix the bits: the finalizer of SplitMix64 (Steele, Lea and Flood 2014)."""
     with np.errstate(over="ignore"):
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

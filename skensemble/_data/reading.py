@@ -1,15 +1,16 @@
 """X, y and weights of one call, checked together."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch.utils.data import Dataset
 
 from skensemble._compat import check_sample_weight, check_y
+from skensemble._types import Array, Floats, Input
 
-from .intake import Intake
-from .sources import Source
+from .intake import Intake, TableParameters
+from .sources import DatasetInput, Source
 from .targets import Targets, Weight
 
 
@@ -18,10 +19,10 @@ class Examples(NamedTuple):
 
     source: Source
     #: Encoded targets.
-    y: NDArray[Any]
+    y: Array
     #: The user's weights, for statistics of columns and targets; None: all are equal.
     sample_weight: Weight
-    #: Those times the class weights, of mean 1, for the loss; None: all are 1.
+    #: The same times the class weights, scaled to mean 1, for the loss; None: all are 1.
     loss_weight: Weight
 
 
@@ -33,9 +34,9 @@ class Known(NamedTuple):
 
 
 def read_training(
-    estimator: Any,
-    X: Any,
-    y: Any,
+    estimator: TableParameters,
+    X: Input,
+    y: Input,
     sample_weight: ArrayLike | None,
     *,
     targets: Targets,
@@ -44,17 +45,8 @@ def read_training(
 ) -> tuple[Examples, Known]:
     """Check training rows, and learn what X and y mean, or compare with what `before` learned.
 
-    Parameters
-    ----------
-    estimator : object
-        Whose parameters say how X is read; nothing is written on it.
-    X, y, sample_weight : object
-        As the user gave them.
-    targets : Targets
-        What the parameters of the estimator say of y.
-    classes : array-like or None
-        All classes, where they are known beforehand.
-    before : Known or None
+    Nothing is written on the estimator. `targets` is what its parameters say of y, and `classes`
+    are all classes, where they are known beforehand.
     """
     if y is not None:
         targets.check_kind(y)
@@ -63,30 +55,30 @@ def read_training(
     else:
         intake = before.intake
         source, y = intake.read(estimator, X, y, targets.y_checks)
-    y = _targets_of(source, targets) if y is None else y
+    y = _read_own_targets(source, targets) if y is None else y
     weight = _read_weight(sample_weight, source.n_samples)
     if before is None:
         targets, codes = targets.learn(y, weight, classes)
     else:
         targets, codes = targets.resume(before.targets, y, weight, classes)
-    return _weighed(source, codes, weight, targets), Known(intake, targets)
+    return _weigh(source, codes, weight, targets), Known(intake, targets)
 
 
 def read_later(
-    estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None, known: Known
+    estimator: object, X: Input, y: Input, sample_weight: ArrayLike | None, known: Known
 ) -> Examples:
     """Check rows that are not trained on, by what is known of X and y."""
     intake, targets = known
     if y is not None:
         targets.check_kind(y)
     source, y = intake.read(estimator, X, y, targets.y_checks)
-    y = _targets_of(source, targets) if y is None else y
+    y = _read_own_targets(source, targets) if y is None else y
     weight = _read_weight(sample_weight, source.n_samples)
-    return _weighed(source, targets.encode(y), weight, targets)
+    return _weigh(source, targets.encode(y), weight, targets)
 
 
 def read_validation(
-    estimator: Any, X: Any, y: Any, sample_weight: ArrayLike | None, known: Known
+    estimator: object, X: Input, y: Input, sample_weight: ArrayLike | None, known: Known
 ) -> Examples | None:
     """Check ``X_val`` and what belongs to it; None where it is not given."""
     if X is None:
@@ -101,8 +93,9 @@ def read_validation(
         raise ValueError(f"Of X_val, y_val and sample_weight_val: {error}") from error
 
 
-def _targets_of(source: Any, targets: Targets) -> NDArray[Any]:
+def _read_own_targets(source: Source, targets: Targets) -> Array:
     """Return a dataset's own targets, checked."""
+    assert isinstance(source, DatasetInput)
     y = source.targets()
     targets.check_kind(y)
     return check_y(y, **targets.y_checks)
@@ -111,7 +104,7 @@ def _targets_of(source: Any, targets: Targets) -> NDArray[Any]:
 def _read_weight(sample_weight: ArrayLike | None, n_samples: int) -> Weight:
     if sample_weight is None:
         return None
-    weight: NDArray[np.float64] = check_sample_weight(
+    weight: Floats = check_sample_weight(
         sample_weight, np.empty((n_samples, 1)), dtype=np.float64, ensure_non_negative=True
     )
     if not weight.any():
@@ -119,22 +112,18 @@ def _read_weight(sample_weight: ArrayLike | None, n_samples: int) -> Weight:
             "Got sample_weight with zeros alone, but expected at least one above zero "
             "(Invalid weights: all weights are zero)."
         )
-    # Equal weights are as none, to the bit and whatever their value.
+    # Equal weights, of whatever value, count as none, to the bit.
     return None if _are_equal(weight) else weight
 
 
-def _weighed(source: Source, y: NDArray[Any], sample_weight: Weight, targets: Targets) -> Examples:
-    loss_weight = _of_mean_one(targets.weigh(y, sample_weight))
-    return Examples(source, y, sample_weight, loss_weight)
-
-
-def _of_mean_one(weight: Weight) -> Weight:
-    """Scale weights to mean 1; None where they are all equal, which changes no bit."""
+def _weigh(source: Source, y: Array, sample_weight: Weight, targets: Targets) -> Examples:
+    """Scale the weights in the loss to mean 1; None where all are equal, which changes no bit."""
+    weight = targets.weigh(y, sample_weight)
     if weight is None or _are_equal(weight):
-        return None
+        return Examples(source, y, sample_weight, None)
     weight = weight / weight.max()  # first, lest the sum overflow
-    return weight * (len(weight) / weight.sum())
+    return Examples(source, y, sample_weight, weight * (len(weight) / weight.sum()))
 
 
-def _are_equal(weight: NDArray[np.float64]) -> bool:
+def _are_equal(weight: Floats) -> bool:
     return bool((weight == weight[0]).all())

@@ -104,17 +104,10 @@ class WeightedRows(Dataset[Any]):
 
 
 class DatasetRows(Dataset[Any]):
-    """Items of a dataset with their encoded targets and weights, for a DataLoader.
+    """Items of a dataset, ``X``, ``(X, y)`` or ``(X, y, weight)``, for a DataLoader.
 
-    Parameters
-    ----------
-    X : object with ``features(index)`` and a length
-    y : Tensor of shape (n_samples, ...), default=None
-        Encoded targets; None: features alone.
-    weight : Tensor of shape (n_samples,), default=None
-        Handed out as a third part of each item, where it is given.
-    chains : list of ChainRows, default=None
-        Which rows to train on; None: all.
+    Encoded targets and weights come beside the features, where they are given. `X` has a length
+    and a method ``features(index)``. `chains` says for each chain which rows to train on.
     """
 
     def __init__(

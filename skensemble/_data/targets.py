@@ -1,33 +1,38 @@
 """What y means: classes, or values.
 
-A new kind of target, such as counts, is one more :class:`Targets`.
+A new kind of target, such as counts, is one more class that follows :class:`Targets`.
 """
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from torch import nn
 
 from skensemble._nets.modules import check_outputs, check_scores
+from skensemble._types import Array, ClassWeight, Floats, Input, Options, Parameter
 
-Weight = NDArray[np.float64] | None
+#: A user's weights, or None: all are equal.
+Weight = Floats | None
+
+#: All classes, where they are known before y, or None.
+Classes = ArrayLike | None
 
 
-class Targets(ABC):
+class Targets(Protocol):
     """What the targets of a fit mean, and the way from outputs back to predictions.
 
-    Made from the estimator's parameters, it knows nothing of y before :meth:`learn`.
+    Made from the estimator's parameters, it knows nothing of y before :meth:`learn`. A subclass
+    must define all methods but :meth:`attributes`; what each has to do is said here.
     """
 
     #: Arguments of scikit-learn's checks of y.
-    y_checks: ClassVar[dict[str, Any]] = {}
+    y_checks: ClassVar[Options] = {}
     #: The loss where the user names none.
     default_criterion: ClassVar[type[nn.Module]]
     #: Name of the fitted attribute that holds the predictions of unseen rows.
@@ -35,64 +40,49 @@ class Targets(ABC):
     #: Whether outputs can be compared with the targets, so that unseen rows can be judged.
     is_loss_known: bool
 
-    @abstractmethod
-    def check_kind(self, y: Any) -> None:
+    def check_kind(self, y: Input) -> None:
         """Refuse a y that means something else, before scikit-learn looks at it."""
 
-    @abstractmethod
-    def learn(
-        self, y: NDArray[Any], sample_weight: Weight, classes: ArrayLike | None = None
-    ) -> tuple[Self, NDArray[Any]]:
+    def learn(self, y: Array, weight: Weight, classes: Classes = None) -> tuple[Self, Array]:
         """Learn from a first y what predict must undo; return that, and y encoded."""
 
-    @abstractmethod
     def resume(
-        self, before: Any, y: NDArray[Any], sample_weight: Weight, classes: ArrayLike | None = None
-    ) -> tuple[Self, NDArray[Any]]:
-        """Take over what `before` learned, and return that, and a later y encoded."""
+        self, before: Self, y: Array, weight: Weight, classes: Classes = None
+    ) -> tuple[Self, Array]:
+        """Take over what `before` learned; return that, and a later y encoded."""
 
-    @abstractmethod
-    def adopt(self, before: Any) -> Self:
+    def adopt(self, before: Self) -> Self:
         """Take over what `before` learned, without training rows."""
 
-    @abstractmethod
-    def encode(self, y: NDArray[Any]) -> NDArray[Any]:
+    def encode(self, y: Array) -> Array:
         """Return a later y as the loss takes it."""
 
-    @abstractmethod
-    def weigh(self, y: NDArray[Any], sample_weight: Weight) -> Weight:
+    def weigh(self, y: Array, weight: Weight) -> Weight:
         """Return the weights of encoded targets in the loss from the user's weights."""
 
     @property
-    @abstractmethod
     def n_outputs(self) -> int:
         """Outputs that the network must have."""
 
-    @abstractmethod
     def check_output(self, output: torch.Tensor, module_name: str, n_samples: int) -> None:
         """Refuse a module whose output does not fit the targets."""
 
-    @abstractmethod
-    def tensor(self, y: NDArray[Any], output: torch.Tensor) -> torch.Tensor:
+    def tensor(self, y: Array, output: torch.Tensor) -> torch.Tensor:
         """Return encoded targets as the criterion takes them beside such an output."""
 
-    @abstractmethod
-    def truth(self, y: NDArray[Any]) -> NDArray[Any]:
+    def truth(self, y: Array) -> Array:
         """Return encoded targets as members' values are compared with them."""
 
-    @abstractmethod
     def values(self, outputs: torch.Tensor) -> torch.Tensor:
         """Return what is averaged over members, (M, n, k) in float64, from their raw outputs."""
 
-    @abstractmethod
-    def decode(self, combined: NDArray[np.float64]) -> NDArray[Any]:
+    def decode(self, combined: Floats) -> Array:
         """Return predictions from combined values, (n, k)."""
 
-    @abstractmethod
-    def shape_unseen(self, combined: NDArray[np.float64]) -> NDArray[np.float64]:
+    def shape_unseen(self, combined: Floats) -> Floats:
         """Return the weighted means of unseen predictions as the user gets them."""
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Options:
         """Return the fitted attributes of the estimator that come from y."""
         return {}
 
@@ -102,23 +92,23 @@ class ClassTargets(Targets):
     """Classes: encoded as their number in the sorted labels, predicted as probabilities."""
 
     #: The estimator's parameter.
-    class_weight: Any = None
-    #: Sorted labels.
-    classes: NDArray[Any] | None = None
+    class_weight: ClassWeight | None = None
+    #: Sorted labels; None: not learned.
+    classes: Array | None = None
     #: Weight of each class; None: not learned.
-    by_class: NDArray[np.float64] | None = None
+    by_class: Floats | None = None
     is_loss_known: bool = True
 
     default_criterion: ClassVar[type[nn.Module]] = nn.CrossEntropyLoss
     unseen_name: ClassVar[str] = "oof_decision_function_"
 
     @property
-    def labels(self) -> NDArray[Any]:
-        """The class labels, once they are learned."""
+    def labels(self) -> Array:
+        """Sorted labels, once they are learned."""
         assert self.classes is not None
         return self.classes
 
-    def check_kind(self, y: Any) -> None:
+    def check_kind(self, y: Input) -> None:
         kind = type_of_target(y if issparse(y) else np.asarray(y))
         if kind.startswith("multilabel"):
             raise ValueError(
@@ -126,23 +116,21 @@ class ClassTargets(Targets):
                 "label a row."
             )
 
-    def learn(
-        self, y: NDArray[Any], sample_weight: Weight, classes: ArrayLike | None = None
-    ) -> tuple[Self, NDArray[Any]]:
+    def learn(self, y: Array, weight: Weight, classes: Classes = None) -> tuple[Self, Array]:
         check_classification_targets(y)
         learned = replace(self, classes=np.unique(y if classes is None else classes))
         codes = learned.encode(y)
-        n_present = len(np.unique(codes if sample_weight is None else codes[sample_weight > 0]))
+        n_present = len(np.unique(codes if weight is None else codes[weight > 0]))
         if len(learned.labels) < 2 or (n_present < 2 and classes is None):
             raise ValueError(
                 f"Got y with {n_present} class (of the rows that weigh anything), but expected at "
                 "least 2 classes."
             )
-        return replace(learned, by_class=learned._class_weights(codes, sample_weight)), codes
+        return replace(learned, by_class=learned._class_weights(codes, weight)), codes
 
     def resume(
-        self, before: Any, y: NDArray[Any], sample_weight: Weight, classes: ArrayLike | None = None
-    ) -> tuple[Self, NDArray[Any]]:
+        self, before: Self, y: Array, weight: Weight, classes: Classes = None
+    ) -> tuple[Self, Array]:
         check_classification_targets(y)
         known = before.labels
         if classes is not None and not np.array_equal(known, np.unique(classes)):
@@ -152,12 +140,12 @@ class ClassTargets(Targets):
             )
         same = replace(self, classes=known)
         codes = same.encode(y)
-        return replace(same, by_class=same._class_weights(codes, sample_weight)), codes
+        return replace(same, by_class=same._class_weights(codes, weight)), codes
 
-    def adopt(self, before: Any) -> Self:
+    def adopt(self, before: Self) -> Self:
         return replace(self, classes=before.classes, by_class=before.by_class)
 
-    def encode(self, y: NDArray[Any]) -> NDArray[np.int64]:
+    def encode(self, y: Array) -> Array:
         check_classification_targets(y)
         strange = np.setdiff1d(np.unique(y), self.labels)
         if len(strange):
@@ -167,25 +155,25 @@ class ClassTargets(Targets):
             )
         return np.searchsorted(self.labels, y).astype(np.int64)
 
-    def weigh(self, y: NDArray[Any], sample_weight: Weight) -> Weight:
+    def weigh(self, y: Array, weight: Weight) -> Weight:
         if self.class_weight is None:
-            return sample_weight
-        by_class = self._class_weights(y, sample_weight) if self.by_class is None else self.by_class
+            return weight
+        by_class = self._class_weights(y, weight) if self.by_class is None else self.by_class
         assert by_class is not None
         if (by_class < 0).any() or not by_class[y].any():
             raise ValueError(
                 f"Got class_weight={self.class_weight!r}, but expected weights of at least 0, not "
                 "all of them 0."
             )
-        return by_class[y] if sample_weight is None else sample_weight * by_class[y]
+        return by_class[y] if weight is None else weight * by_class[y]
 
-    def _class_weights(self, y: NDArray[Any], sample_weight: Weight) -> Weight:
+    def _class_weights(self, y: Array, weight: Weight) -> Weight:
         if self.class_weight is None:
             return None
         if self.class_weight != "balanced":
             return compute_class_weight(self.class_weight, classes=self.labels, y=self.labels)
-        # As scikit-learn's, but a row of weight two counts as two.
-        mass = np.bincount(y, weights=sample_weight, minlength=len(self.labels))
+        # This is scikit-learn's formula, but a row of weight two counts as two.
+        mass = np.bincount(y, weights=weight, minlength=len(self.labels))
         return mass.sum() / (np.count_nonzero(mass) * np.where(mass > 0, mass, 1))
 
     @property
@@ -195,28 +183,28 @@ class ClassTargets(Targets):
     def check_output(self, output: torch.Tensor, module_name: str, n_samples: int) -> None:
         check_scores(output, module_name, n_samples, self.n_outputs)
 
-    def tensor(self, y: NDArray[Any], output: torch.Tensor) -> torch.Tensor:
+    def tensor(self, y: Array, output: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(y)
 
-    def truth(self, y: NDArray[Any]) -> NDArray[Any]:
+    def truth(self, y: Array) -> Array:
         return y
 
     def values(self, outputs: torch.Tensor) -> torch.Tensor:
-        # In float64: in float32 a softmax saturates to exactly 1. Along so short an axis it is
-        # eight times slower than across it.
+        # A softmax in float32 saturates to exactly 1. Along so short an axis it is eight times
+        # slower than across it.
         return torch.softmax(outputs.mT.contiguous(), dim=-2, dtype=torch.float64).mT
 
-    def decode(self, combined: NDArray[np.float64]) -> NDArray[Any]:
+    def decode(self, combined: Floats) -> Array:
         return self.labels[combined.argmax(axis=1)]
 
-    def shape_unseen(self, combined: NDArray[np.float64]) -> NDArray[np.float64]:
+    def shape_unseen(self, combined: Floats) -> Floats:
         return combined / combined.sum(axis=1, keepdims=True)
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Options:
         return {"classes_": self.classes}
 
 
-#: Losses of differences: outputs of theirs are on the scale of the targets.
+#: Losses of differences: outputs that they take are on the scale of the targets.
 _OF_DIFFERENCES = (None, nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
 
 #: Losses that scale with the targets.
@@ -231,48 +219,46 @@ class RealTargets(Targets):
     is_loss_known: bool = True
     #: Whether the loss scales with the targets.
     is_homogeneous: bool = True
-    center: NDArray[np.float64] | None = None
-    scale: NDArray[np.float64] | None = None
+    center: Floats | None = None
+    scale: Floats | None = None
 
-    y_checks: ClassVar[dict[str, Any]] = {"multi_output": True, "y_numeric": True}
+    y_checks: ClassVar[Options] = {"multi_output": True, "y_numeric": True}
     default_criterion: ClassVar[type[nn.Module]] = nn.MSELoss
     unseen_name: ClassVar[str] = "oof_prediction_"
 
     @classmethod
-    def of(cls, criterion: Any) -> "RealTargets":
+    def of(cls, criterion: Parameter) -> "RealTargets":
         """Say what is known of the outputs of a criterion, or of None."""
         criterion = getattr(criterion, "func", criterion)  # of a functools.partial
         kind = type(criterion) if isinstance(criterion, nn.Module) else criterion
         return cls(kind in _OF_DIFFERENCES, kind in _HOMOGENEOUS)
 
-    def _units(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _units(self) -> tuple[Floats, Floats]:
         assert self.center is not None
         assert self.scale is not None
         return self.center, self.scale
 
-    def check_kind(self, y: Any) -> None:
+    def check_kind(self, y: Input) -> None:
         pass
 
-    def learn(
-        self, y: NDArray[Any], sample_weight: Weight, classes: ArrayLike | None = None
-    ) -> tuple[Self, NDArray[Any]]:
+    def learn(self, y: Array, weight: Weight, classes: Classes = None) -> tuple[Self, Array]:
         values = _as_matrix(y)
         center, scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
         if self.is_homogeneous:
-            center, scale = _center_and_scale(values, sample_weight)
+            center, scale = _center_and_scale(values, weight)
         learned = replace(self, center=center, scale=scale)
         return learned, learned.encode(y)
 
     def resume(
-        self, before: Any, y: NDArray[Any], sample_weight: Weight, classes: ArrayLike | None = None
-    ) -> tuple[Self, NDArray[Any]]:
+        self, before: Self, y: Array, weight: Weight, classes: Classes = None
+    ) -> tuple[Self, Array]:
         same = self.adopt(before)
         return same, same.encode(y)
 
-    def adopt(self, before: Any) -> Self:
+    def adopt(self, before: Self) -> Self:
         return replace(self, center=before.center, scale=before.scale)
 
-    def encode(self, y: NDArray[Any]) -> NDArray[np.float64]:
+    def encode(self, y: Array) -> Floats:
         center, scale = self._units()
         values = _as_matrix(y)
         if values.shape[1] != len(center):
@@ -282,8 +268,8 @@ class RealTargets(Targets):
             )
         return (values - center) / scale
 
-    def weigh(self, y: NDArray[Any], sample_weight: Weight) -> Weight:
-        return sample_weight
+    def weigh(self, y: Array, weight: Weight) -> Weight:
+        return weight
 
     @property
     def n_outputs(self) -> int:
@@ -292,11 +278,11 @@ class RealTargets(Targets):
     def check_output(self, output: torch.Tensor, module_name: str, n_samples: int) -> None:
         check_outputs(output, module_name, n_samples, self.n_outputs)
 
-    def tensor(self, y: NDArray[Any], output: torch.Tensor) -> torch.Tensor:
-        # Of the output's shape, so that a loss broadcasts nothing.
+    def tensor(self, y: Array, output: torch.Tensor) -> torch.Tensor:
+        # They have the output's shape, so that a loss broadcasts nothing.
         return torch.from_numpy(y[:, 0] if output.ndim == 1 else y).to(output.dtype)
 
-    def truth(self, y: NDArray[Any]) -> NDArray[Any]:
+    def truth(self, y: Array) -> Array:
         center, scale = self._units()
         return y * scale + center
 
@@ -305,30 +291,28 @@ class RealTargets(Targets):
         values = outputs.double().reshape(*outputs.shape[:2], -1)
         return values * torch.from_numpy(scale) + torch.from_numpy(center)
 
-    def decode(self, combined: NDArray[np.float64]) -> NDArray[Any]:
+    def decode(self, combined: Floats) -> Array:
         return squeeze_output(combined)
 
-    def shape_unseen(self, combined: NDArray[np.float64]) -> NDArray[np.float64]:
+    def shape_unseen(self, combined: Floats) -> Floats:
         return squeeze_output(combined)
 
 
-def squeeze_output(values: NDArray[Any]) -> NDArray[Any]:
+def squeeze_output(values: Array) -> Array:
     """Drop the last axis where there is one output."""
     return values[..., 0] if values.shape[-1] == 1 else values
 
 
-def _as_matrix(y: NDArray[Any]) -> NDArray[np.float64]:
+def _as_matrix(y: Array) -> Floats:
     return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
 
 
-def _center_and_scale(
-    y: NDArray[np.float64], sample_weight: Weight
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _center_and_scale(y: Floats, weight: Weight) -> tuple[Floats, Floats]:
     """Return the mean and the standard deviation of each output."""
     largest = np.abs(y).max(axis=0)
-    unit = np.where(largest > 0, largest, 1.0)  # against overflow of squares
-    center = np.average(y / unit, axis=0, weights=sample_weight)
-    variance = np.average((y / unit - center) ** 2, axis=0, weights=sample_weight)
-    # Against rounding: a constant target is only centred.
+    unit = np.where(largest > 0, largest, 1.0)  # or squares overflow
+    center = np.average(y / unit, axis=0, weights=weight)
+    variance = np.average((y / unit - center) ** 2, axis=0, weights=weight)
+    # A constant target is only centred; its variance may be rounding.
     varies = np.sqrt(variance) > 10 * np.finfo(np.float64).eps
     return center * unit, np.where(varies, np.sqrt(variance) * unit, 1.0)
