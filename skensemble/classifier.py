@@ -194,8 +194,12 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     Notes
     -----
     A row's fold is a hash of its values and of the seed, or of its group where `fit` gets groups.
-    So identical rows share a fold, in this call and in later ones. Rows of a dataset are told
-    apart by their number. With ``X_val`` given to `fit`, no other rows are left out.
+    So identical rows share a fold, in this call and in later ones, unless values repeat by nature:
+    a value that has more rows than a fold is spread over all folds. All rows are spread one by one
+    where at most 30 % of them are distinct and most distinct rows have copies. Rows of a dataset
+    are told apart by their number. With ``X_val`` given to `fit`, no other rows are left out. A
+    fold of more than twice the average size, such as that of one large group, is weighed as one of
+    average size: the chain that leaves it out is trained on few rows.
 
     A row's unseen prediction is the mean over the chains that left it out: with "cross", that of
     one chain. The ensemble averages over all chains and usually scores better than

@@ -224,6 +224,10 @@ def _judge(call: Call, ready: Ready) -> tuple[UnseenRows | None, list[Any]]:
     else:
         return None, nothing
     weight = judged.loss_weight
+    if call.held is None and call.chosen.folds is not None:
+        by_fold = call.chosen.folds.fold_weight(len(judged.y))
+        if by_fold is not None:
+            weight = by_fold if weight is None else weight * by_fold
     if weight is not None and not weight[np.concatenate(index)].any():
         return None, nothing
     rule = call.estimator._rule(targets)

@@ -51,7 +51,7 @@ def test_a_hash_is_a_fair_die():
 def test_rows_keep_their_folds_in_later_calls(digits):
     X, _ = digits
     whole = folds("cross", 5, ArrayInput(X), None, None, 9)
-    half = folds("cross", 5, ArrayInput(X[300:]), None, None, 9)
+    half = folds("cross", 5, ArrayInput(X[300:]), None, None, 9, whole.assignment)
     for all_rows, later in zip(whole.left_out, half.left_out, strict=True):
         np.testing.assert_array_equal(all_rows[all_rows >= 300] - 300, later)
 
@@ -175,8 +175,10 @@ def test_more_chains_than_rows_are_clipped(iris):
     assert model.n_chains_ == 4
     same = np.ones((40, 4))
     with pytest.warns(UserWarning, match="nothing is left out"):  # one fold holds all rows
-        model.set_params(n_chains=3).fit(same, np.arange(40) % 2)
+        model.set_params(n_chains=3).fit(same, np.arange(40) % 2, groups=np.ones(40))
     assert not hasattr(model, "validation_score_")
+    model.fit(same, np.arange(40) % 2)  # copies are spread over the folds
+    assert model.validation_score_ == pytest.approx(np.log(0.5), rel=0.2)
 
 
 def test_a_call_of_one_row_trains_all_chains(digits):

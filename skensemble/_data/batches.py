@@ -49,11 +49,13 @@ class EvenBatches:
         """Return the row numbers in the order of one pass."""
         n, rows = self.chain
         n_rows = n if rows is None else len(rows)
-        if self.generator is None:
-            order = torch.arange(n_rows)
-        else:
-            order = torch.randperm(n_rows, generator=self.generator)
+        order = torch.cat([self._permute(n_rows) for _ in range(math.ceil(n / n_rows))])
         return order if rows is None else rows[order[:n]].to(torch.int64)
+
+    def _permute(self, n_rows: int) -> torch.Tensor:
+        if self.generator is None:
+            return torch.arange(n_rows)
+        return torch.randperm(n_rows, generator=self.generator)
 
 
 class BatchIterator:

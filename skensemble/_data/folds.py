@@ -1,7 +1,6 @@
 """How many chains there are, and which rows each leaves out.
 
-A row's fold is a hash of its values, so that identical rows share a fold, in one call and in
-later ones: a chain that left a row out has seen no copy of it either.
+:mod:`skensemble._data.assignment` puts rows into folds.
 """
 
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from skensemble._warnings import warn
 from skensemble.defaults import SMALL, auto_n_chains
 from skensemble.members import needs_unseen
 
+from .assignment import Assignment, assign_folds, learn_folds
 from .hashes import group_hashes, row_hashes
 from .rows import ChainRows
 from .sources import Source
@@ -35,6 +35,21 @@ class Folds(NamedTuple):
 
     trained: list[Rows]
     left_out: list[Rows]
+    #: None: a splitter decided.
+    assignment: Assignment | None = None
+
+    def fold_weight(self, n_samples: int) -> NDArray[np.float64] | None:
+        """Weigh the rows of a fold of over twice the average size as one of average size.
+
+        The chain that leaves out most rows is trained on few, so it says little of the others.
+        None: there is no such fold.
+        """
+        sizes = np.array([len(rows) for rows in self.left_out])
+        large = np.flatnonzero(sizes > 2 * sizes.mean())
+        weight = np.ones(n_samples)
+        for k in large:
+            weight[self.left_out[k]] = sizes.mean() / sizes[k]
+        return weight if len(large) else None
 
 
 class Asked(NamedTuple):
@@ -55,12 +70,14 @@ class Chosen(NamedTuple):
     folds: Folds | None
     #: For later calls, which compare it with theirs.
     left_out_by: Way
+    #: How rows came into folds, for later calls; None: they did not.
+    assignment: Assignment | None = None
 
     def chain_rows(self, n_samples: int) -> list[ChainRows]:
-        """Return the rows of each chain: in each epoch as many as the shortest has."""
+        """Return the rows of each chain: in each epoch as many as a chain has on average."""
         if self.folds is None:
             return [ChainRows(n_samples)] * self.n_chains
-        n = min(len(rows) for rows in self.folds.trained)
+        n = round(sum(len(rows) for rows in self.folds.trained) / self.n_chains)
         return [ChainRows(n, torch.from_numpy(rows)) for rows in self.folds.trained]
 
 
@@ -90,7 +107,8 @@ def choose_folds(
     way: Way = ("groups" if groups is not None else data.precision, how)
     if before is not None:
         how, way = _compare(way, has_validation, before)
-    chosen = folds(how, n_chains, data, y, groups, seed)
+    assignment = None if before is None else before.assignment
+    chosen = folds(how, n_chains, data, y, groups, seed, assignment)
     if chosen is not None and len(chosen.left_out) != n_chains:
         raise ValueError(
             f"Got validation={how!r} with {len(chosen.left_out)} splits for "
@@ -103,7 +121,9 @@ def choose_folds(
         )
     if how is None and not has_validation:
         _check_needs(asked, data.n_samples)
-    return Chosen(n_chains, chosen, way)
+    if chosen is not None:
+        assignment = chosen.assignment
+    return Chosen(n_chains, chosen, way, assignment)
 
 
 def _count_chains(asked: Asked, data: Source, y: Array, groups: ArrayLike | None) -> int:
@@ -164,13 +184,14 @@ def folds(
     y: Array | None,
     groups: ArrayLike | None,
     seed: int,
+    before: Assignment | None = None,
 ) -> Folds | None:
     """Fold the rows; None where nothing is left out, or a chain would have no rows left.
 
     With "cross" each chain leaves out its own fold, one chain the first of five. With a fraction
     all leave out the same rows. A splitter of scikit-learn gives a fold for each chain, and must
     leave out each row once; it is handed y. Rows of one group share a fold. `seed` salts the
-    hashes.
+    hashes. `before` is how an earlier call put rows into folds: copies join them.
     """
     n = data.n_samples
     if validation is None:
@@ -178,17 +199,18 @@ def folds(
     if hasattr(validation, "get_n_splits"):
         return _split(validation, data, y, groups)
     hashes = row_hashes(data, seed) if groups is None else group_hashes(groups, seed)
-    if validation == "cross":
-        fold = hashes % np.uint64(n_chains if n_chains > 1 else ONE_OF)
-        out = [fold == k for k in range(n_chains)]
-    else:
-        out = [hashes < np.uint64(float(validation) * 2.0**63) * np.uint64(2)] * n_chains
+    is_cross = validation == "cross"
+    n_folds = n_chains if n_chains > 1 else ONE_OF
+    shares = np.full(n_folds, 1 / n_folds) if is_cross else np.array([validation, 1 - validation])
+    assignment = before or learn_folds(hashes, shares, are_groups=groups is not None)
+    fold = assign_folds(assignment, hashes, seed)
+    out = [fold == (k if is_cross else 0) for k in range(n_chains)]
     if any(mask.all() for mask in out) or not any(mask.any() for mask in out):
         return None
     rows = np.arange(n)
     # They are kept through the fit, nearly as many for each chain as there are rows.
     short = rows.astype(np.int32) if n < 2**31 else rows
-    return Folds([short[~mask] for mask in out], [rows[mask] for mask in out])
+    return Folds([short[~mask] for mask in out], [rows[mask] for mask in out], assignment)
 
 
 def _split(

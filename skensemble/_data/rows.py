@@ -51,7 +51,8 @@ def numpy_type(dtype: torch.dtype) -> type[np.generic]:
 class ChainRows(NamedTuple):
     """The rows that a chain trains on in one epoch."""
 
-    #: How many of its rows it takes, drawn afresh for each epoch: as many as the shortest chain.
+    #: How many rows it takes, drawn afresh for each epoch: as many as a chain has on average. A
+    #: chain with fewer rows begins its next permutation.
     n_samples: int
     #: The rows it may see; None: the first `n_samples`.
     rows: torch.Tensor | None = None
