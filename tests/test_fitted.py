@@ -68,7 +68,7 @@ def test_the_average_is_the_average(digits, module, members):
 def test_the_average_of_regression_is_of_outputs_scaled_back(diabetes):
     X, y = diabetes
     model = SnapshotEnsembleRegressor(
-        module__hidden=(16,), n_cycles=3, max_epochs=3, n_chains=2, members="all"
+        module__hidden=(16,), n_cycles=3, max_epochs=3, n_chains=2, members="all", random_state=0
     ).fit(X, y)
     Z = torch.from_numpy(TableEncoder().fit(X).transform(X, np.float32))
     outputs = [
