@@ -1,7 +1,6 @@
 """Ctrl-C keeps what is finished."""
 
 import contextlib
-import os
 import signal
 import threading
 
@@ -23,7 +22,7 @@ def test_ctrl_c_while_unseen_rows_are_predicted(digits, monkeypatch):
 
     def interrupted(self, snapshots):
         if len(self.cycles) == 1:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return whole(self, snapshots)
 
     monkeypatch.setattr("skensemble.unseen.UnseenRows._predict", interrupted)
@@ -50,7 +49,7 @@ class Interrupting(Callback):
     def on_batch_end(self, net, batch=None, training=None, **kwargs):
         self.step += 1
         if self.step == self.at:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_ctrl_c_keeps_the_finished_cycles(digits):
@@ -94,7 +93,7 @@ def test_ctrl_c_that_a_callback_swallows_is_raised_at_the_next_step(digits):
 def test_ctrl_c_after_the_last_cycle_loses_nothing(digits):
     class AtTheEnd(Callback):
         def on_train_end(self, net, X=None, y=None, **kwargs):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     model = SnapshotEnsembleClassifier(Mlp, max_epochs=2, callbacks=[AtTheEnd()])
     with pytest.warns(RuntimeWarning, match="keeps the 8 of 8 cycles"):
@@ -106,7 +105,7 @@ def test_ctrl_c_while_results_are_put_away_is_told(digits, monkeypatch):
     from skensemble import fitted
 
     def interrupted(states, **order):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         return snapshots(states, **order)
 
     snapshots = fitted.Snapshots
