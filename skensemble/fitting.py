@@ -219,15 +219,12 @@ def _judge(call: Call, ready: Ready) -> tuple[UnseenRows | None, list[Any]]:
         y = targets.tensor(call.held.y, ready.output)
         judged, rows = call.held, place_rows(X, y, None, net.device)
         index: list[Rows] = [np.arange(len(X))] * n_chains
+        weight = judged.loss_weight
     elif call.chosen.folds is not None:
         judged, rows, index = call.data, ready.rows, call.chosen.folds.left_out
+        weight = call.chosen.folds.weigh(judged.loss_weight, len(judged.y))
     else:
         return None, nothing
-    weight = judged.loss_weight
-    if call.held is None and call.chosen.folds is not None:
-        by_fold = call.chosen.folds.fold_weight(len(judged.y))
-        if by_fold is not None:
-            weight = by_fold if weight is None else weight * by_fold
     if weight is not None and not weight[np.concatenate(index)].any():
         return None, nothing
     rule = call.estimator._rule(targets)

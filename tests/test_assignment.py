@@ -135,8 +135,8 @@ def test_the_largest_group_does_not_set_the_budget(diabetes):
 
 def test_an_oversized_fold_weighs_as_one_of_average_size():
     left_out = [np.arange(90), np.arange(90, 96), np.arange(96, 100), np.arange(0)]
-    weight = Folds([np.arange(0)] * 4, left_out).fold_weight(100)
+    weight = Folds([np.arange(0)] * 4, left_out).weigh(None, 100)
     np.testing.assert_allclose(weight[:90], 25 / 90)
     np.testing.assert_array_equal(weight[90:], 1)
     even = [np.arange(100)[k::4] for k in range(4)]
-    assert Folds([np.arange(0)] * 4, even).fold_weight(100) is None
+    assert Folds([np.arange(0)] * 4, even).weigh(None, 100) is None

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils.validation import check_consistent_length
 
-from skensemble._types import Array, Members, Validation
+from skensemble._types import Array, Floats, Members, Validation
 from skensemble._warnings import warn
 from skensemble.defaults import SMALL, auto_n_chains
 from skensemble.members import needs_unseen
@@ -38,18 +38,20 @@ class Folds(NamedTuple):
     #: None: a splitter decided.
     assignment: Assignment | None = None
 
-    def fold_weight(self, n_samples: int) -> NDArray[np.float64] | None:
+    def weigh(self, weight: Floats | None, n_samples: int) -> Floats | None:
         """Weigh the rows of a fold of over twice the average size as one of average size.
 
         The chain that leaves out most rows is trained on few, so it says little of the others.
-        None: there is no such fold.
+        The weights are as given, None too, where there is no such fold.
         """
         sizes = np.array([len(rows) for rows in self.left_out])
         large = np.flatnonzero(sizes > 2 * sizes.mean())
-        weight = np.ones(n_samples)
+        if not len(large):
+            return weight
+        weight = np.ones(n_samples) if weight is None else weight.copy()
         for k in large:
-            weight[self.left_out[k]] = sizes.mean() / sizes[k]
-        return weight if len(large) else None
+            weight[self.left_out[k]] *= sizes.mean() / sizes[k]
+        return weight
 
 
 class Asked(NamedTuple):

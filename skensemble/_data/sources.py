@@ -2,7 +2,7 @@
 
 Each kind of input has a small class: arrays and frames, sparse matrices, dicts of arrays for
 modules with several inputs, and datasets. A new kind is one more :class:`Source`, and a branch in
-:func:`read`.
+:func:`_read_arrays`.
 """
 
 import copy

@@ -119,7 +119,7 @@ class ClassTargets(Targets):
     def learn(self, y: Array, weight: Weight, classes: Classes = None) -> tuple[Self, Array]:
         check_classification_targets(y)
         learned = replace(self, classes=np.unique(y if classes is None else classes))
-        codes = learned.encode(y)
+        codes = learned._number(y)
         n_present = len(np.unique(codes if weight is None else codes[weight > 0]))
         if len(learned.labels) < 2 or (n_present < 2 and classes is None):
             raise ValueError(
@@ -139,7 +139,7 @@ class ClassTargets(Targets):
                 f"{known.tolist()}."
             )
         same = replace(self, classes=known)
-        codes = same.encode(y)
+        codes = same._number(y)
         return replace(same, by_class=same._class_weights(codes, weight)), codes
 
     def adopt(self, before: Self) -> Self:
@@ -147,6 +147,10 @@ class ClassTargets(Targets):
 
     def encode(self, y: Array) -> Array:
         check_classification_targets(y)
+        return self._number(y)
+
+    def _number(self, y: Array) -> Array:
+        """Return the number of each label, which must be a known one."""
         strange = np.setdiff1d(np.unique(y), self.labels)
         if len(strange):
             raise ValueError(

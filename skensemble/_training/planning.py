@@ -85,7 +85,7 @@ def plan_run(timetable: Timetable, steps_per_epoch: int, done: Done | None) -> R
 
 
 def count_steps(ready: Ready) -> int:
-    """Return the steps of an epoch: those of the shortest chain."""
+    """Return the steps of an epoch, the fewest where a user's iterators differ."""
     pairs = zip(ready.nets, ready.parts(), strict=True)
     steps = min(len(net.get_iterator(part, training=True)) for net, part in pairs)
     if steps == 0:
