@@ -18,7 +18,7 @@ from skensemble._data.rows import ConvertedRows, DatasetRows, DictRows, TensorRo
         (np.float16, torch.float32),
         (np.float64, torch.float32),
         (">f8", torch.float32),
-        (bool, torch.float32),
+        (bool, torch.bool),
         (np.uint8, torch.int64),
         (">i4", torch.int64),
     ],

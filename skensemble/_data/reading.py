@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from skensemble._compat import check_sample_weight, check_y
 from skensemble._types import Array, Floats, Input
 
+from .containers import naming, open_container
 from .intake import Intake, TableParameters
 from .sources import DatasetInput, Source
 from .targets import Targets, Weight
@@ -49,7 +50,9 @@ def read_training(
     are all classes, where they are known beforehand.
     """
     if y is not None:
-        targets.check_kind(y)
+        y = open_container(y, "y")
+        with naming("y"):
+            targets.check_kind(y)
     if before is None:
         intake, source, y = Intake.learn(estimator, X, y, targets.y_checks)
     else:
@@ -70,7 +73,9 @@ def read_later(
     """Check rows that are not trained on, by what is known of X and y."""
     intake, targets = known
     if y is not None:
-        targets.check_kind(y)
+        y = open_container(y, "y")
+        with naming("y"):
+            targets.check_kind(y)
     source, y = intake.read(estimator, X, y, targets.y_checks)
     y = _read_own_targets(source, targets) if y is None else y
     weight = _read_weight(sample_weight, source.n_samples)
@@ -89,24 +94,32 @@ def read_validation(
         raise ValueError("Got X_val without y_val, but expected both.")
     try:
         return read_later(estimator, X, y, sample_weight, known)
-    except ValueError as error:
-        raise ValueError(f"Of X_val, y_val and sample_weight_val: {error}") from error
+    except (ValueError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"Of X_val, y_val and sample_weight_val: {error}") from error
 
 
 def _read_own_targets(source: Source, targets: Targets) -> Array:
     """Return a dataset's own targets, checked."""
     assert isinstance(source, DatasetInput)
-    y = source.targets()
-    targets.check_kind(y)
-    return check_y(y, **targets.y_checks)
+    with naming("y"):
+        y = source.targets()
+        targets.check_kind(y)
+        return check_y(y, **targets.y_checks)
 
 
 def _read_weight(sample_weight: ArrayLike | None, n_samples: int) -> Weight:
     if sample_weight is None:
         return None
-    weight: Floats = check_sample_weight(
-        sample_weight, np.empty((n_samples, 1)), dtype=np.float64, ensure_non_negative=True
-    )
+    with naming("sample_weight"):
+        weight: Floats = check_sample_weight(
+            open_container(sample_weight, "sample_weight"),
+            np.empty((n_samples, 1)),
+            dtype=np.float64,
+            ensure_non_negative=True,
+        )
+        if not np.isfinite(weight).all():  # scikit-learn does not look at a single number
+            raise ValueError("Got sample_weight=nan or infinite, but expected finite numbers.")
     if not weight.any():
         raise ValueError(
             "Got sample_weight with zeros alone, but expected at least one above zero "

@@ -1,5 +1,6 @@
 """Rows by number: tensors, dicts of tensors, rows converted when asked for, datasets."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -31,20 +32,35 @@ class Features(Protocol):
 
 
 def to_tensor(array: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Turn an array into a tensor: floats and booleans of the dtype given, integers as int64.
+    """Turn an array into a tensor: floats of the dtype given, integers as int64, truth values.
 
     No copy is made where the array is already so; a read-only one (a memory map) is copied,
     since torch would let it be written through the tensor.
     """
-    target = torch.int64 if array.dtype.kind in "iu" else dtype
-    array = np.ascontiguousarray(array, dtype=numpy_type(target))
-    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(target)
+    target = {"i": torch.int64, "u": torch.int64, "b": torch.bool}.get(array.dtype.kind, dtype)
+    with np.errstate(over="ignore"):
+        made = np.ascontiguousarray(array, dtype=numpy_type(target))
+    if made.itemsize < array.itemsize and not math.isfinite(made.sum(dtype=np.float64)):
+        _refuse_infinite(array, made)
+    return torch.from_numpy(made if made.flags.writeable else made.copy()).to(target)
+
+
+def _refuse_infinite(array: Array, made: Array) -> None:
+    """Refuse numbers that became infinite."""
+    is_lost = np.isinf(made) & np.isfinite(array)
+    if is_lost.any():
+        raise ValueError(
+            f"Got X (or X_val) with values such as {array[is_lost][0]:.6g}, but expected numbers "
+            f"that {made.dtype} can hold, the type of the module's floats: scale the columns, "
+            "by a StandardScaler in a Pipeline for one."
+        )
 
 
 def numpy_type(dtype: torch.dtype) -> type[np.generic]:
     """Return the numpy type that a torch type is made from: float32 where it has none itself."""
     own: dict[torch.dtype, type[np.generic]]
     own = {torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
+    own[torch.bool] = np.bool_
     return own.get(dtype, np.float32)
 
 

@@ -2,10 +2,12 @@
 
 Each kind of input has a small class: arrays and frames, sparse matrices, dicts of arrays for
 modules with several inputs, and datasets. A new kind is one more :class:`Source`, and a branch in
-:func:`_read_arrays`.
+:func:`_read_features`.
 """
 
+import contextlib
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, Self
 
@@ -16,20 +18,16 @@ from scipy.sparse import issparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length, validate_data
 from skorch.dataset import Dataset as SkorchDataset
-from skorch.helper import SliceDataset
-from torch.utils.data import (
-    DataLoader,
-    Dataset,
-    IterableDataset,
-    Subset,
-    TensorDataset,
-    default_collate,
-)
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
 from skensemble._compat import check_y
+from skensemble._nets.generators import private_generators
 from skensemble._types import Array, Batch, Input, Options
 
-from .frames import Columns
+from .containers import as_array, as_plain_array, naming, open_container, open_features, refusal
+from .encoder import rows_at_once
+from .frames import Columns, is_frame
+from .kinds import Kinds, as_kind, kind_of_array, kind_of_tensor
 from .rows import Convert, ConvertedRows, DatasetRows, DictRows, Features, to_tensor
 
 #: Bytes of converted rows that are kept through a fit.
@@ -50,6 +48,11 @@ class Source(Protocol):
     row_shape: Shape
     #: What tells rows apart in the hash of a fold; see :mod:`skensemble._data.hashes`.
     precision: str
+    #: Whether the numbers are floats, whole or truth values, by name where X is a dict.
+    kinds: Kinds
+
+    def as_kinds(self, kinds: Kinds) -> Self:
+        """Return the rows as numbers of these kinds; refuse those that they cannot hold."""
 
     def rows(self, convert: Convert, dtype: torch.dtype, row_bytes: int = 0) -> Features:
         """Return all rows, to be indexed by a tensor of row numbers.
@@ -70,6 +73,13 @@ class ArrayInput(Source):
         self.row_shape = X.shape[1:]
         # Most numbers differ between the two precisions, and so would their folds.
         self.precision = "single" if X.dtype.kind == "f" and X.dtype.itemsize < 8 else "double"
+        self.kinds: Kinds = kind_of_array(X)
+
+    def as_kinds(self, kinds: Kinds) -> Self:
+        """Return the rows as numbers of one kind."""
+        if kinds == self.kinds or not isinstance(kinds, str):
+            return self
+        return type(self)(as_kind(self.X, kinds))
 
     def rows(self, convert: Convert, dtype: torch.dtype, row_bytes: int = 0) -> Features:
         """Convert all rows ahead, unless they would become so long that they fill the memory."""
@@ -84,10 +94,15 @@ class ArrayInput(Source):
 
 
 class SparseInput(ArrayInput):
-    """A scipy sparse matrix, of which never more than a few rows are made dense at a time."""
+    """A scipy sparse matrix, of which few rows are made dense at a time, unless it is small."""
 
     def rows(self, convert: Convert, dtype: torch.dtype, row_bytes: int = 0) -> Features:
-        return ConvertedRows(self.X, convert)
+        row_bytes = row_bytes or self.X.shape[1] * dtype.itemsize
+        if self.n_samples * row_bytes > _AHEAD:
+            return ConvertedRows(self.X, convert)
+        # Made dense batch by batch, rows would take longer than the steps on them.
+        rows, size = ConvertedRows(self.X, convert), rows_at_once(self.X.shape[1])
+        return torch.cat([rows[i : i + size] for i in range(0, self.n_samples, size)])
 
 
 class DictInput(Source):
@@ -99,6 +114,18 @@ class DictInput(Source):
         self.X = X
         self.n_samples = len(next(iter(X.values())))
         self.row_shape = {name: array.shape[1:] for name, array in X.items()}
+        self.kinds: Kinds = {name: kind_of_array(array) for name, array in X.items()}
+
+    def as_kinds(self, kinds: Kinds) -> Self:
+        """Return the rows, the arrays of the kinds given by name."""
+        if kinds == self.kinds or not isinstance(kinds, dict):
+            return self
+        return type(self)(
+            {
+                name: as_kind(X, kinds.get(name, kind_of_array(X)), name)
+                for name, X in self.X.items()
+            }
+        )
 
     def rows(self, convert: Convert, dtype: torch.dtype, row_bytes: int = 0) -> Features:
         return DictRows({name: convert(array) for name, array in self.X.items()})
@@ -127,7 +154,24 @@ class DatasetInput(Source):
         self.n_samples = len(dataset)
         if self.n_samples == 0:
             raise ValueError("Got X with 0 samples, but expected a dataset with at least 1.")
-        self.row_shape = _shape_of(self.features(0))
+        #: None: as the items have it.
+        self.asked: Kinds | None = None
+        first = self._first()
+        self.row_shape = _shape_of(first)
+        self.kinds: Kinds = _kinds_of(first)
+
+    def _first(self) -> Item:
+        """Return the features of the first item; what that draws at random moves nothing."""
+        with private_generators(torch.device("cpu")):
+            return self.features(0)
+
+    def as_kinds(self, kinds: Kinds) -> Self:
+        """Return the rows, whose items are cast as they are read."""
+        if kinds == self.kinds or type(kinds) is not type(self.kinds):
+            return self
+        other = copy.copy(self)
+        other.asked = other.kinds = kinds
+        return other
 
     def __len__(self) -> int:
         return self.n_samples
@@ -143,14 +187,17 @@ class DatasetInput(Source):
     def features(self, index: int) -> Item:
         """Return the features of one item, as the module takes them."""
         item = self.dataset[index]
-        return _as_input(item[0] if isinstance(item, tuple | list) else item, self.dtype)
+        value = item[0] if isinstance(item, tuple | list) else item
+        return _as_input(value, self.dtype, self.asked)
 
     def targets(self) -> Array:
-        """Return all targets: from where a dataset keeps them, else from its items."""
-        known = _known_targets(self.dataset)
-        if known is not None:
-            return np.asarray(known)
-        return np.asarray([np.asarray(self._target(i)) for i in range(self.n_samples)])
+        """Return the targets of all items.
+
+        What a dataset keeps by the name of ``targets`` is not believed: a ``target_transform``, or
+        the item itself, may make something else of it.
+        """
+        with private_generators(torch.device("cpu")):
+            return np.asarray([np.asarray(self._target(i)) for i in range(self.n_samples)])
 
     def _target(self, index: int) -> object:
         item = self.dataset[index]
@@ -190,49 +237,62 @@ def read(
     X as a table with columns of many kinds. `y` is the string "no_validation" in prediction, and
     may be None beside a dataset. `y_checks` are arguments of scikit-learn's ``check_X_y``.
     """
-    if columns is not None:
-        if y is None:
-            raise ValueError("Got y=None, but expected the targets beside a table.")
-        return _read_beside(_read_table(estimator, X, columns, reset), y, y_checks)
-    if is_table:
-        checks: Options = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
-    else:
-        checks = {"dtype": "numeric", "allow_nd": True}
-    source, y = _read_arrays(estimator, X, y, checks, y_checks, reset)
-    if is_table and not isinstance(source, ArrayInput):
-        raise ValueError(
-            f"Got X of type {type(X).__name__} with module=None, but expected a table: the "
-            "built-in network takes no dicts and no datasets."
+    X = open_features(X)
+    if isinstance(X, Dataset) and not isinstance(y, np.ndarray):
+        plain = _in_memory(X) if y is None or isinstance(y, str) else None
+        if plain is not None:
+            X, own = open_features(plain[0]), open_container(plain[1], "y")
+            y = own if y is None else y
+    is_items = isinstance(X, Dataset)
+    if is_table and (is_items or (isinstance(X, Mapping) and not issparse(X))):
+        # A DOK matrix is a mapping too.
+        raise refusal(
+            X,
+            "X",
+            "expected a table with module=None: the built-in network takes no dicts and no "
+            "datasets. Make a frame of a dict of columns, stack the items of a dataset, or pass a "
+            "module of your own",
         )
-    return source, y
-
-
-def _read_arrays(
-    estimator: object, X: Input, y: Input, checks: Options, y_checks: Options, reset: bool
-) -> tuple[Source, Array | None]:
-    """Read anything but a table with columns of many kinds; `checks` are those of X."""
-    if isinstance(X, Dataset | SliceDataset):
-        plain = _in_memory(X) if y is None else None
-        if plain is None:
-            return _read_beside(DatasetInput(X), y, y_checks)
-        X, y = plain
-    if isinstance(X, Mapping) and not issparse(X):  # a DOK matrix is both
-        if y is None:
-            raise ValueError("Got y=None, but expected the targets beside a dict of arrays.")
-        return _read_beside(_read_dict(X, checks), y, y_checks)
-    X, y = _as_array(X), _as_array(y)
-    predicting = isinstance(y, str)
-    checks = {"accept_sparse": "csr", **checks, **({} if predicting else y_checks)}
+    if y is None and not is_items:
+        raise ValueError(
+            f"Got y=None, but expected the targets: this {type(estimator).__name__} estimator "
+            "requires y to be passed, but the target y is None."
+        )
+    with contextlib.nullcontext() if is_items else naming("X"):  # items are made by a user's code
+        source = _read_features(estimator, X, columns, is_table=is_table, reset=reset)
     try:
-        checked = validate_data(estimator, X, y, reset=reset, **checks)
+        return _read_beside(source, y, y_checks)
     except ValueError as error:
-        raise _name_columns(error, X) from error
-    X, y = (checked, None) if predicting else checked
-    return (SparseInput(X) if issparse(X) else ArrayInput(X)), y
+        raise _hint_at_dict(error, X) from error
+
+
+def _read_features(
+    estimator: object, X: Input, columns: Columns | None, *, is_table: bool, reset: bool
+) -> Source:
+    """Read X by its kind."""
+    if isinstance(X, Dataset):
+        return DatasetInput(X)
+    if columns is not None:
+        return _read_table(estimator, X, columns, reset)
+    checks: Options = {"dtype": "numeric", "allow_nd": True}
+    if is_table:
+        checks = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
+    checks = {"accept_sparse": "csr", **checks}
+    if isinstance(X, Mapping) and not issparse(X):
+        return _read_dict(X, checks)
+    array = as_array(X) if isinstance(X, list | tuple) else X
+    try:
+        array = validate_data(estimator, array, reset=reset, **checks)
+    except ValueError as error:
+        raise _hint_at_dict(_name_columns(error, X), X) from error
+    if issparse(array):
+        return SparseInput(array)
+    return ArrayInput(array.astype(np.float64) if array.dtype == object else array)
 
 
 def _read_table(estimator: object, X: Input, columns: Columns, reset: bool) -> ArrayInput:
     """Read a table with columns of many kinds as numbers and codes of categories."""
+    X = X if is_frame(X) else as_plain_array(X)
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     matrix = columns.fit_transform(X) if reset else columns.transform(X)
     return ArrayInput(check_array(matrix, ensure_all_finite="allow-nan", estimator=estimator))
@@ -243,7 +303,10 @@ def _read_dict(X: Mapping[str, Input], checks: Options) -> DictInput:
     if not X:
         raise ValueError("Got X with no arrays, but expected a dict of at least one.")
     checks = {**checks, "ensure_2d": False}
-    arrays = {name: check_array(_as_array(X[name]), input_name=name, **checks) for name in X}
+    arrays = {
+        name: check_array(open_container(X[name], f"X[{name!r}]"), input_name=name, **checks)
+        for name in X
+    }
     check_consistent_length(*arrays.values())
     return DictInput(arrays)
 
@@ -252,7 +315,12 @@ def _read_beside(source: Source, y: Input, y_checks: Options) -> tuple[Source, A
     """Check y, if there is one, beside an input that scikit-learn's own checks do not know."""
     if y is None or isinstance(y, str):
         return source, None
-    y = check_y(_as_array(y), **y_checks)
+    with naming("y"):
+        y = check_y(y, **y_checks)
+        if y_checks.get("y_numeric"):
+            y = y.astype(np.float64)
+            if not np.isfinite(y).all():  # None became NaN after scikit-learn had looked
+                raise ValueError("Got y with missing or infinite values, but expected numbers.")
     if len(y) != source.n_samples:
         raise ValueError(
             f"Got y with {len(y)} rows and X with {source.n_samples}, but expected as many "
@@ -261,15 +329,42 @@ def _read_beside(source: Source, y: Input, y_checks: Options) -> tuple[Source, A
     return source, y
 
 
+def _hint_at_dict(error: ValueError, X: Input) -> ValueError:
+    """Return the error, or where X is a list of arrays one that tells how several are given."""
+    is_list = isinstance(X, list | tuple) and len(X) > 0 and np.ndim(X[0]) > 1
+    if not is_list or not re.search("inconsistent numbers|features", str(error)):
+        return error
+    remedy = "expected a dict of arrays by the names of forward's parameters for several inputs"
+    return refusal(X, "X", f"{remedy} ({error})")
+
+
 def _name_columns(error: ValueError, X: Input) -> ValueError:
     """Return the error, or one that names the columns of a frame that are no numbers."""
+    said = str(error)
+    if re.search(r"contains (infinity|NaN)", said):
+        return _name_not_finite(said, X)
     names = [] if not hasattr(X, "columns") else [n for n in X.columns if not _is_number(X[n])]
-    if not names or "could not convert" not in str(error):
+    if not names or "could not convert" not in said:
         return error
     return ValueError(
         f"Got X with columns that are no numbers: {names}, but expected numbers alone; encode them "
         f"before, by OneHotEncoder in a ColumnTransformer for one ({error})."
     )
+
+
+def _name_not_finite(said: str, X: Input) -> ValueError:
+    """Return an error that names the first columns of a table with values that are not finite."""
+    try:
+        array = np.asarray(X, dtype=np.float64)
+        bad = np.isinf(array) if "infinity" in said else ~np.isfinite(array)
+    except (TypeError, ValueError):  # a sparse matrix, for one
+        return ValueError(said)
+    if array.ndim != 2 or not bad.any():
+        return ValueError(said)
+    names = [str(name) for name in getattr(X, "columns", [f"x{i}" for i in range(array.shape[1])])]
+    where = [names[i] for i in np.flatnonzero(bad.any(axis=0))]
+    shown = ", ".join(where[:5]) + (" and others" if len(where) > 5 else "")
+    return ValueError(f"{said.splitlines()[0]} It stands in column {shown}.")
 
 
 def _is_number(column: ArrayLike) -> bool:
@@ -278,20 +373,6 @@ def _is_number(column: ArrayLike) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def _known_targets(dataset: Input) -> ArrayLike | None:
-    """Return the targets of a dataset that keeps them apart from its items; None where not."""
-    if isinstance(dataset, TensorDataset):
-        return dataset.tensors[-1] if len(dataset.tensors) == 2 else None
-    if isinstance(dataset, Subset):
-        known = _known_targets(dataset.dataset)
-        return None if known is None else np.asarray(known)[np.asarray(dataset.indices)]
-    for name in ("targets", "y"):
-        known = getattr(dataset, name, None)
-        if known is not None and np.shape(known)[:1] == (len(dataset),):
-            return known
-    return None
 
 
 def _in_memory(dataset: Input) -> tuple[Input, Input] | None:
@@ -303,23 +384,34 @@ def _in_memory(dataset: Input) -> tuple[Input, Input] | None:
     return None
 
 
-def _as_array(data: Input) -> Input:
-    """Turn a tensor or a slice of a dataset into an array; leave the rest to scikit-learn."""
-    if isinstance(data, torch.Tensor):
-        return data.detach().cpu().numpy()
-    if isinstance(data, SliceDataset):
-        return np.asarray([np.asarray(item) for item in data])
-    return data
-
-
-def _as_input(value: object, dtype: torch.dtype) -> Item:
-    """Turn one item's features into what a module gets: floats of a type, and int64."""
+def _as_input(value: object, dtype: torch.dtype, kinds: Kinds | None, name: str = "X") -> Item:
+    """Turn one item's features into what a module gets: floats of a type, int64, truth values."""
     if isinstance(value, Mapping):
-        return {name: _as_input(part, dtype) for name, part in value.items()}
-    if isinstance(value, torch.Tensor):
-        is_whole = not value.is_floating_point() and value.dtype != torch.bool
-        return value.to(torch.int64 if is_whole else dtype)
-    return to_tensor(np.asarray(value), dtype)
+        asked = kinds if isinstance(kinds, dict) else {}
+        return {k: _as_input(part, dtype, asked.get(k, "any"), k) for k, part in value.items()}
+    if isinstance(value, torch.Tensor) and value.is_sparse:
+        value = value.to_dense()
+    if not isinstance(value, torch.Tensor) or isinstance(kinds, str):
+        array = open_container(value, name) if isinstance(value, torch.Tensor) else value
+        array = np.asarray(array)
+        if isinstance(kinds, str) and kinds != "any":
+            array = as_kind(array, kinds, name)
+        elif kinds is None and array.dtype.kind == "b":
+            array = as_kind(array, "float")  # by itself it is a number, in a dict a mask
+        return to_tensor(array, dtype)
+    is_whole = not value.is_floating_point() and value.dtype != torch.bool
+    return value.to(torch.int64 if is_whole else dtype)
+
+
+def _kinds_of(features: Item) -> Kinds:
+    if isinstance(features, dict):
+        return {name: kind_of_tensor(_leaf(part)) for name, part in features.items()}
+    return kind_of_tensor(features)
+
+
+def _leaf(part: Item) -> torch.Tensor:
+    """Return a tensor; of a dict within a dict its first one."""
+    return part if isinstance(part, torch.Tensor) else _leaf(next(iter(part.values())))
 
 
 def _shape_of(features: Item) -> Shape:
