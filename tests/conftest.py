@@ -1,12 +1,15 @@
 """Data and small networks that many tests share."""
 
 import copy
+import math
 import os
 import signal
+from datetime import timedelta
 
 # scikit-learn skips some of its own checks without it, and scipy reads it when it is imported.
 os.environ["SCIPY_ARRAY_API"] = "1"
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
@@ -142,6 +145,42 @@ def frame_of(values, name="a"):
     """A column alone, in a frame of its own library."""
     make = pd.DataFrame if isinstance(values, pd.Series) else pl.DataFrame
     return make({name: values})
+
+
+def calendar(name, stamps, parts):
+    """Parts of dates by the standard library: a column for each, None as NaN."""
+    found = {}
+    for part in parts:
+        values = [np.nan if t is None else _PARTS[part](t) for t in stamps]
+        found[f"{name}: {part}"] = values
+    return found
+
+
+def _of_day(t):
+    return (t - t.replace(hour=0, minute=0, second=0, microsecond=0)) / timedelta(days=1)
+
+
+def _waves(name, turn):
+    return {
+        f"{wave} of the {name}": lambda t, of=of: of(2 * math.pi * turn(t))
+        for wave, of in (("sine", math.sin), ("cosine", math.cos))
+    }
+
+
+_PARTS = {
+    "year": lambda t: t.year,
+    "month": lambda t: t.month,
+    "day of year": lambda t: t.timetuple().tm_yday,
+    **_waves("year", lambda t: (t.timetuple().tm_yday - 1 + _of_day(t)) / 365.2425),
+    "weekday": lambda t: t.weekday(),
+    **_waves("week", lambda t: (t.weekday() + _of_day(t)) / 7),
+    "hour": lambda t: t.hour,
+    **_waves("day", _of_day),
+}
+
+OF_YEARS = [name for name in _PARTS if "year" in name or name == "month"]
+OF_WEEKS = [name for name in _PARTS if "week" in name]
+OF_DAYS = ["hour", "sine of the day", "cosine of the day"]
 
 
 def _codes(fitted, values):

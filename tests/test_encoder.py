@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.preprocessing import OneHotEncoder
 
-from skensemble import SnapshotEnsembleClassifier
+from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble._data.encoder import TableEncoder
 
 
@@ -202,7 +202,103 @@ def test_a_column_of_mostly_one_value_is_scaled_by_its_range():
     assert (encoder.center_[0], encoder.scale_[0]) == (0.0, 750.0)
 
 
+def test_a_category_of_rows_without_weight_is_none_and_no_error(colours):
+    """The codes of later rows may be higher than those of the rows that count."""
+    highest = np.where(colours == 3, 0.0, 1.0)[:, 0]
+    encoder = TableEncoder().fit(colours, highest, np.array([True]))
+    Z = encoder.transform(np.array([[0.0], [3.0], [np.nan]]), float)
+    assert Z.sum(axis=1).tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("unit", [0.01, 1000.0])
+def test_the_unit_of_weights_merges_no_categories(colours, unit):
+    is_categorical, new = np.array([True]), np.array([[0.0], [1.0], [2.0], [3.0], [np.nan]])
+    weight = np.random.default_rng(0).uniform(0.8, 1.2, len(colours))
+    one, two = (TableEncoder().fit(colours, w, is_categorical) for w in (weight, unit * weight))
+    np.testing.assert_array_equal(one.transform(new, float), two.transform(new, float))
+    plain = TableEncoder().fit(colours, None, is_categorical)
+    np.testing.assert_array_equal(one.transform(new, float), plain.transform(new, float))
+
+
+def test_few_rows_of_any_weight_are_enough():
+    """Rule 1: a row of weight two equals two rows, in a table where one row is enough."""
+    codes = np.arange(12.0)[:, None]
+    weight = np.array([1.0] * 11 + [9.0])
+    one = TableEncoder().fit(codes, weight, np.array([True]))
+    two = TableEncoder().fit(np.repeat(codes, weight.astype(int), 0), None, np.array([True]))
+    assert one.n_outputs_ == two.n_outputs_ == 12
+
+
+@pytest.mark.parametrize("column", [[0, 1e-310, 1], [0, 0, 0, 1e-310, 1], [5e-324, 1e-323, 0]])
+def test_spreads_without_a_finite_inverse_stay_finite(column):
+    X = np.array(column * 20, dtype=float)[:, None]
+    assert np.isfinite(TableEncoder().fit(X).transform(X, np.float32)).all()
+    model = SnapshotEnsembleClassifier(max_epochs=3, n_cycles=2).fit(X, np.arange(len(X)) % 2)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_the_largest_floats_are_as_their_ratios_say():
+    X = np.random.default_rng(0).uniform(-1, 1, (60, 2))
+    X[0, 0] = np.nan
+    one, two = TableEncoder().fit(X), TableEncoder().fit(X * [2.0**1023, 1])
+    np.testing.assert_array_equal(one.transform(X, float), two.transform(X * [2.0**1023, 1], float))
+
+
+def test_a_column_may_have_fewer_pieces_and_miss_with_another(diabetes):
+    X = diabetes[0][:, :3].copy()
+    X[::4] = np.nan
+    encoder = TableEncoder(n_pieces=8).fit(X, parts=np.array([3, -1, -20]))
+    assert encoder.pieces_.tolist() == [3, 0, 8]
+    Z = encoder.transform(X, float)
+    np.testing.assert_array_equal(Z[:, 3 + 11 :], np.isnan(X[:, :1]))
+
+
+@pytest.mark.parametrize(
+    ("column", "is_told"),
+    [
+        (np.arange(200.0), True),
+        (np.random.default_rng(0).permutation(2000.0 + np.arange(1000))[:200], True),
+        (np.arange(99.0), False),
+        (np.random.default_rng(0).integers(0, 800, 200), False),  # it repeats
+        (np.random.default_rng(0).normal(size=200), False),
+        (1e6 * np.arange(200.0), False),
+        (np.arange(200.0) / 2, False),
+    ],
+)
+def test_whole_numbers_that_never_repeat_are_like_a_row_number(column, is_told):
+    encoder = TableEncoder().fit(np.asarray(column, dtype=float)[:, None])
+    assert encoder.row_numbers_ == ([0] if is_told else [])
+
+
 def test_values_at_the_end_of_float64_stay_finite():
     X = np.array([[1.7e308], [-1.7e308], [0.0], [1.0], [2.0]])
     for rows in (X, X[2:]):
         assert np.isfinite(TableEncoder().fit(rows).transform(X, np.float32)).all()
+
+
+def test_columns_that_were_constant_are_scaled_once_they_vary():
+    rng = np.random.default_rng(0)
+    first = np.c_[np.full(50, 90.0), np.full(50, np.nan), rng.normal(size=50)]
+    later = np.c_[rng.normal(100, 20, 50), rng.normal(-5, 2, 50), 9 + rng.normal(size=50)]
+    encoder = TableEncoder(n_pieces=1).fit(first)
+    late = encoder.learn_late(later)
+    before, now = (e.transform(first, np.float64) for e in (encoder, late))
+    np.testing.assert_array_equal(now, before)  # nothing that was learned changes
+    z = late.transform(later, np.float64)
+    assert 0.5 < z[:, 0].std() < 3
+    assert abs(np.median(z[:, 1])) < 0.1
+    np.testing.assert_array_equal(z[:, 2], encoder.transform(later, np.float64)[:, 2])
+    assert late.learn_late(first) is late  # there is nothing left to learn
+
+
+def test_a_first_chunk_of_one_day_does_not_hide_the_days():
+    rng = np.random.default_rng(0)
+    day = np.repeat(np.arange(30), 40)
+    X = np.c_[day, rng.normal(size=len(day))]
+    y = np.sin(day / 4) + X[:, 1]
+    model = SnapshotEnsembleRegressor(n_chains=4, n_cycles=1, max_epochs=25, random_state=0)
+    model.partial_fit(X[:40], y[:40])
+    order = rng.permutation(len(day))
+    for _ in range(3):
+        model.partial_fit(X[order], y[order])
+    assert model.score(X, y) > 0.95

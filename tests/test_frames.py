@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from conftest import _codes
+from conftest import OF_DAYS, OF_WEEKS, OF_YEARS, _codes, calendar
 from scipy.sparse import csr_array
 
 from skensemble._data.frames import Columns, is_frame
@@ -35,6 +35,10 @@ TABLE = {
 }
 
 
+MIDNIGHTS = [None if day is None else datetime(*day.timetuple()[:3]) for day in TABLE["day"]]
+
+IN_BERLIN = [None if t is None else t.astimezone(BERLIN) for t in TABLE["seen"]]
+
 #: The matrix, by hand.
 MATRIX = {
     "count": [1, 2, 3, np.nan],
@@ -43,14 +47,11 @@ MATRIX = {
     "price": [1.25, 3, np.nan, -0.5],
     "city": [1, np.nan, 0, 1],
     "day": [1577836800, np.nan, -310176000, 1577923200],
-    "day: month": [1, np.nan, 3, 1],
-    "day: weekday": [2, np.nan, 4, 3],
+    **calendar("day", MIDNIGHTS, OF_YEARS + OF_WEEKS),
     "sold": [1577854800, 1577863800.123456, np.nan, np.nan],
-    "sold: hour": [5, 7, np.nan, np.nan],
+    **calendar("sold", TABLE["sold"], OF_DAYS),
     "seen": [1580513400, np.nan, 1593561600, np.nan],
-    "seen: month": [2, np.nan, 7, np.nan],
-    "seen: weekday": [5, np.nan, 2, np.nan],
-    "seen: hour": [0, np.nan, 2, np.nan],
+    **calendar("seen", IN_BERLIN, OF_WEEKS + OF_DAYS),
     "took": [86400, np.nan, -5e-6, 0],
     "at": [3600, np.nan, 7384.5, 0],
     "void": [np.nan] * 4,
@@ -108,7 +109,7 @@ def test_a_table_is_the_same_matrix_in_every_library(frame):
     assert [c for c in columns.categories_ if c is not None] == [["Aachen", "Bonn"]]
     out = columns.transform(X)
     assert out.dtype == np.float64
-    np.testing.assert_array_equal(out, np.transpose(list(MATRIX.values())))
+    np.testing.assert_allclose(out, np.transpose(list(MATRIX.values())), rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.usefixtures("path")
@@ -198,8 +199,10 @@ def test_integers_that_no_float_tells_apart_are_two_categories(frame):
 def test_dates_of_another_zone_are_read_in_that_of_fit():
     stamps = pd.Series(pd.to_datetime(["2020-01-31 23:30", "2020-07-01 12:00"], utc=True))
     fitted = Columns().fit(pd.DataFrame({"a": stamps.dt.tz_convert("Europe/Berlin")}))
-    assert fitted.names_ == ["a", "a: month", "a: weekday", "a: hour"]
-    expected = [[1580513400, 2, 5, 0], [1593604800, 7, 2, 14]]
+    here = [stamp.astimezone(BERLIN) for stamp in stamps]
+    parts = calendar("a", here, OF_WEEKS + OF_DAYS)
+    assert fitted.names_ == ["a", *parts]
+    expected = np.transpose([[1580513400, 1593604800], *parts.values()])
     local = stamps.dt.tz_convert("Asia/Tokyo")
     for other in (
         pd.DataFrame({"a": stamps}),
@@ -207,7 +210,7 @@ def test_dates_of_another_zone_are_read_in_that_of_fit():
         pd.DataFrame({"a": local.astype(object)}),
         pl.DataFrame({"a": [t.to_pydatetime() for t in stamps]}),
     ):
-        np.testing.assert_array_equal(fitted.transform(other), expected)
+        np.testing.assert_allclose(fitted.transform(other), expected, rtol=1e-13, atol=1e-15)
 
 
 def test_dates_with_and_without_a_zone_are_not_mixed():

@@ -142,6 +142,91 @@ def test_rows_converted_one_batch_at_a_time_are_the_same(monkeypatch, sales):
     np.testing.assert_array_equal(model.predict_proba(X), expected)
 
 
+def _sales(n_years, seed):
+    """Days of some years and of 200 beyond: a season, a week, a slight trend, noise."""
+    rng = np.random.default_rng(seed)
+    n = int(364 * n_years)
+    day = pd.date_range("2021-01-01", periods=n + 200, freq="D")
+    week = 3 * rng.normal(size=7)
+    y = 8 * np.sin(2 * np.pi * day.day_of_year / 365.25) + week[day.day_of_week]
+    y = y.to_numpy() + 0.001 * np.arange(len(day)) + rng.normal(size=len(day))
+    return pd.DataFrame({"day": day}), y, n
+
+
+@pytest.mark.parametrize("n_years", [1, 2, 3])
+def test_dates_hold_in_the_future(n_years):
+    """A year of daily sales had an R² of −.8 on the next 200 days."""
+    X, y, n = _sales(n_years, 0)
+    model = SnapshotEnsembleRegressor(max_epochs=40, random_state=0).fit(X[:n], y[:n])
+    assert model.score(X[n:], y[n:]) > 0.85
+    far = model.predict(pd.DataFrame({"day": pd.to_datetime(["1700-01-01", "2250-06-01"])}))
+    assert y[:n].min() - 5 < far.min() <= far.max() < y[:n].max() + 5
+
+
+def test_strings_of_numbers_and_dates_are_read_and_told_once():
+    rng = np.random.default_rng(0)
+    power = rng.normal(100, 25, 600).round(1)
+    X, y, _ = _sales(2, 0)
+    X, y = X[:600], y[:600] + power / 5
+    numbers = X.assign(power=np.where(np.arange(600) % 9, power, np.nan), price=power)
+    strings = X.assign(
+        day=X["day"].astype(str),
+        power=[f"{p}" if i % 9 else "?" for i, p in enumerate(power)],
+        price=[f"{p:.1f} $" for p in power],
+    )
+    model = SnapshotEnsembleRegressor(**QUICK)
+    with pytest.warns(
+        UserWarning, match="numbers or dates in columns 'day', 'power', 'price'"
+    ) as w:
+        read = clone(model).fit(strings, y)
+    assert sum(warning.category is UserWarning for warning in w) == 1
+    expected = clone(model).fit(numbers, y).predict(numbers)
+    for X in (strings, numbers):
+        np.testing.assert_array_equal(read.predict(X), expected)
+    other = clone(model).fit(numbers, y)
+    np.testing.assert_array_equal(other.predict(strings.assign(price=power.astype(str))), expected)
+    for name, value in [("power", "high"), ("price", "12 €"), ("day", "soon"), ("price", "1 kg")]:
+        with pytest.raises(ValueError, match=f"column '{name}', such as '{value}', but expected"):
+            read.predict(strings.assign(**{name: value}))
+
+
+def test_columns_that_say_nothing_are_named_in_few_warnings():
+    rng = np.random.default_rng(0)
+    n = 300
+    X = pd.DataFrame({f"text{i}": [f"word {i} {j}" for j in range(n)] for i in range(7)})
+    X = X.assign(id=1000 + rng.permutation(n), size=rng.normal(size=n))
+    with pytest.warns(UserWarning, match="Got X with") as w:
+        SnapshotEnsembleRegressor(**QUICK).fit(X, X["size"])
+    rare, ids = sorted(str(warning.message) for warning in w if warning.category is UserWarning)
+    assert "'text0' (300 distinct values, such as 'word 0 0'), 'text1'" in rare
+    assert "and 2 more, but expected categories that come back" in rare
+    assert "TableVectorizer" in rare
+    assert "column 'id', like a row number" in ids
+    assert "groups=" in ids
+
+
+def test_more_categories_than_are_kept_are_told_and_settable():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 60, 3000)
+    y = 3 * rng.normal(size=60)[codes]
+    X = pd.DataFrame({"area": np.char.add("p", codes.astype(str)), "rooms": rng.normal(size=3000)})
+    few = SnapshotEnsembleRegressor(table__max_categories=20, **QUICK)
+    with pytest.warns(UserWarning, match=r"table__max_categories=20 in column 'area' \(60 with"):
+        few.fit(X, y)
+    assert few.columns_[0].kept == 19
+    all_of_them = SnapshotEnsembleRegressor(max_epochs=15, random_state=0).fit(X, y)
+    assert all_of_them.columns_[0].kept == 60
+    assert all_of_them.score(X, y) > 0.85 > few.score(X, y)
+
+
+def test_a_category_without_weight_is_no_error():
+    X = pd.DataFrame({"c": ["a", "b"] * 100 + ["z"] * 3})
+    weight = np.repeat([1.0, 0.0], [200, 3])
+    model = SnapshotEnsembleRegressor(**QUICK).fit(X, np.arange(203.0), weight)
+    unseen = model.predict(pd.DataFrame({"c": ["z", "new"]}))
+    assert unseen[0] == unseen[1]
+
+
 @pytest.mark.skipif(not TABLES.exists(), reason="needs the public tables")
 @pytest.mark.parametrize("file", sorted(TABLES.glob("*.csv.gz")), ids=lambda file: file.name)
 def test_public_tables_as_they_are(file):

@@ -1,12 +1,12 @@
 """One column of a frame, read as what it is asked for: numbers, categories, dates, durations."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from functools import cached_property
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import narwhals.stable.v2 as nw
@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from skensemble._types import Array, Floats
+
+from .text import Reading, find_unreadable
 
 #: For each row which of the distinct values it has, -1 where missing; and those values.
 Factorized = tuple[NDArray[np.int64], list[object]]
@@ -35,8 +37,8 @@ class Column:
     """One column, a Series of narwhals or an array, read as what it is asked for."""
 
     def __init__(self, name: object, data: Any):
-        self.name, self.data = name, data
-        self.typed = _kind_of_dtype(data.dtype)
+        self.name, self.data = name, _without_extension(data)
+        self.typed = _kind_of_dtype(self.data.dtype)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -45,6 +47,37 @@ class Column:
     def kind(self) -> str:
         """Kind by the type of the column, else by what its values are."""
         return self.typed or kind_of(self.factorized[1])
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether its type says that it holds categories."""
+        return not isinstance(self.data.dtype, np.dtype) and (
+            self.data.dtype in (nw.Categorical, nw.Enum)
+        )
+
+    @property
+    def has_strings(self) -> bool:
+        """Whether some value is a string."""
+        if self.typed not in (None, "categories"):
+            return False
+        return any(isinstance(value, str) for value in self.factorized[1])
+
+    def read_as(self, reading: Reading, expected: str) -> "Column":
+        """Return the column with its strings read, or name one that cannot be."""
+        codes, values = self.factorized
+        bad = find_unreadable(values, reading)
+        if bad is not None:
+            raise ValueError(
+                f"Got X with {kind_of(values)} in column {self.name!r}, such as {bad!r}, but "
+                f"expected {expected} as in fit."
+            )
+        read = [reading(value) for value in values]
+        is_known = np.array([value is not None for value in read] + [False])
+        other = Column(self.name, self.data)
+        other.typed = None
+        codes = np.where(is_known, np.cumsum(is_known) - 1, -1)[codes]
+        other.factorized = codes, [value for value in read if value is not None]
+        return other
 
     @property
     def is_missing(self) -> bool:
@@ -80,7 +113,10 @@ class Column:
     def numbers(self) -> Floats:
         """Numbers, none of them infinite."""
         if self.typed != "numbers":
-            numbers = self.by_value(float)
+            try:
+                numbers = self.by_value(float)
+            except OverflowError as error:  # 10**400
+                raise infinity_error(self.name) from error
         elif isinstance(self.data, np.ndarray):
             numbers = self.data.astype(np.float64)
         else:
@@ -168,10 +204,15 @@ def _factorize(data: Any) -> Factorized:
     if not isinstance(data, np.ndarray) and data.dtype.is_nested():
         raise TypeError(data.dtype)
     codes, values = _factorize_all(data)
-    is_missing = np.array([*map(_is_missing, values), True], dtype=bool)
-    if is_missing[:-1].any():
-        codes = np.where(is_missing, -1, np.cumsum(~is_missing) - 1)[codes]
-        values = [value for value, none in zip(values, is_missing, strict=False) if not none]
+    short = _short_float(data)
+    if short is not None:
+        # 0.1 in single precision is the category 0.1.
+        values = [short(cast(float, value)) for value in values]
+    values = [_without_period(value) for value in values]
+    are_missing = np.array([*map(is_missing, values), True], dtype=bool)
+    if are_missing[:-1].any():
+        codes = np.where(are_missing, -1, np.cumsum(~are_missing) - 1)[codes]
+        values = [value for value, none in zip(values, are_missing, strict=False) if not none]
     return codes, values
 
 
@@ -211,27 +252,110 @@ def _factorize_objects(values: Sequence[object]) -> Factorized:
     return np.array(codes, dtype=np.int64), [value for _, value in seen]
 
 
-def _is_missing(value: object) -> bool:
+def is_missing(value: object) -> bool:
     """Tell None, NaN, NaT and pandas' NA, which must not be asked for its truth."""
     if isinstance(value, str):
         return False
     return value is None or type(value).__name__ == "NAType" or bool(value != value)
 
 
+def _short_float(data: Any) -> type[np.floating[Any]] | None:
+    """Return the type of a column of floats that have fewer digits than Python's."""
+    native = data if isinstance(data, np.ndarray) else nw.to_native(data)
+    names: dict[str, type[np.floating[Any]]] = {
+        "float32": np.float32,
+        "float16": np.float16,
+        "halffloat": np.float16,
+    }
+    short = names.get(str(getattr(native, "dtype", "")).lower().removesuffix("[pyarrow]"))
+    if short is None and not isinstance(data, np.ndarray) and data.dtype == nw.Float32:
+        return np.float32
+    return short
+
+
+def _without_extension(data: Any) -> Any:
+    """Return a column of pandas' own types as pandas has it, where it comes through Arrow."""
+    if isinstance(data, np.ndarray) or data.dtype != nw.Unknown:
+        return data
+    native = nw.to_native(data)
+    if not hasattr(getattr(native, "type", None), "extension_name"):
+        return data
+    return nw.from_native(native.to_pandas(), series_only=True)
+
+
+def _without_period(value: Any) -> object:
+    """Return a period of pandas as the date on which it begins."""
+    return value.to_timestamp() if type(value).__name__ == "Period" else value
+
+
 def key_of(value: object) -> str:
-    """Return what a category is compared by: integral numbers of any type are the same."""
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Real | Decimal):
-        # Where a day is a date to one library, it is midnight to another.
-        return str(value).removesuffix(" 00:00:00") if isinstance(value, date) else str(value)
-    if isinstance(value, Integral):
+    """Return what a category is compared by, the same in every process.
+
+    Numbers and booleans of any type are the same where they are equal, floats as the shortest
+    decimals that mean them. A TypeError says that an object has no text of its own.
+    """
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bool | np.bool_ | Integral):
         return str(int(value))
-    number = float(value)
-    return str(int(number)) if number.is_integer() else str(number)
+    if isinstance(value, Real | Decimal):
+        short = isinstance(value, np.floating) and value.dtype.itemsize < 8
+        number = float(str(value)) if short else float(value)
+        return str(int(number)) if number.is_integer() else str(number)
+    if isinstance(value, date):
+        # Where a day is a date to one library, it is midnight to another.
+        return str(value).removesuffix(" 00:00:00")
+    return _text_of(value)
 
 
-def as_integer(key: str) -> str:
-    """Return "1.0", as a number that was read back from text, as "1"."""
-    return re.sub(r"\A(-?\d+)\.0+\Z", r"\1", key)
+def _text_of(value: object) -> str:
+    """Return the text of an object; a TypeError where it differs from process to process."""
+    if isinstance(value, frozenset):
+        return "{" + ", ".join(sorted(map(_text_of, value))) + "}"
+    if type(value) is tuple:
+        return "(" + ", ".join(map(_text_of, value)) + ("," if len(value) == 1 else "") + ")"
+    if isinstance(value, str):
+        return repr(str(value))
+    if isinstance(value, Real | Decimal | date):
+        return key_of(value)
+    if type(value).__name__ == "Interval":  # of pandas: (0, 1] is (0.0, 1.0]
+        left, right = (key_of(getattr(value, side)) for side in ("left", "right"))
+        closed = getattr(value, "closed", "right")
+        opening = "[" if closed in ("left", "both") else "("
+        return f"{opening}{left}, {right}{']' if closed in ('right', 'both') else ')'}"
+    text = str(value)
+    # An address, or a set within another object, whose order goes by hashes.
+    if re.search(r" at 0x[0-9a-fA-F]+|frozenset\(\{", text):
+        raise TypeError(type(value).__name__)
+    return text
+
+
+#: Numbers as text, but for codes with leading zeros.
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+
+_FLAGS = {"0": ("False", "false", "FALSE"), "1": ("True", "true", "TRUE")}
+
+
+def other_keys(value: object, key: str) -> Iterator[str]:
+    """Yield the keys under which fit may have seen a category, had it come in another type."""
+    if isinstance(value, float | np.floating):
+        for short in (np.float32, np.float16):
+            with np.errstate(over="ignore"):
+                narrow = short(value)
+            if float(narrow) == float(value):
+                yield key_of(narrow)
+    number = number_key(key) if isinstance(value, str) else key
+    flag = next((flag for flag, words in _FLAGS.items() if key in words), number)
+    yield from (number, flag, *_FLAGS.get(flag, ()))
+
+
+def number_key(key: str) -> str:
+    """Return "1.0" and "1e0", as numbers that were read back from text, as "1"."""
+    match = _NUMBER.fullmatch(key)
+    if match is None:
+        return key
+    whole = re.fullmatch(r"(-?[0-9]+)(?:\.0+)?", key)  # no float holds all integers
+    return str(int(whole[1])) if whole else key_of(float(key))
 
 
 def _to_seconds(values: Array, nanoseconds: NDArray[np.int64] | int = 0) -> Floats:

@@ -10,18 +10,15 @@ from scipy.sparse import issparse
 
 from skensemble._types import Array, Floats, Input
 
-from .column import Column, as_integer, infinity_error, key_of, kind_of
+from .column import Column, infinity_error, key_of, kind_of, number_key, other_keys
+from .dates import Calendar
+from .text import PLAIN, Reading, find_reading
 
 #: Up to so many rows pandas gives its values faster as objects, all columns at once.
 _FEW_ROWS = 64
 
-#: Parts of a date, from the local time: each a number of its own, for what comes back yearly,
-#: weekly or daily is not seen in the seconds that go by.
-_PARTS = {
-    "month": lambda t: t.astype("M8[M]").astype(np.int64) % 12 + 1,
-    "weekday": lambda t: (t.astype("M8[D]").astype(np.int64) + 3) % 7,  # 1970 began on a Thursday
-    "hour": lambda t: t.astype("M8[h]").astype(np.int64) % 24,
-}
+#: More pieces than any encoder makes.
+_ALL = 1 << 20
 
 
 def is_frame(X: Input) -> bool:
@@ -36,9 +33,14 @@ class Columns:
 
     - Numbers, booleans as 0 and 1, and decimals are taken as they are.
     - Strings, categories and objects are codes from 0 in the order of their strings; the
-      categories are those that fit saw, whatever a type declares. 1, 1.0 and "1" are the same.
-    - Dates are seconds since 1970 and, where they vary in fit, their month, weekday (0 is
-      Monday) and hour, in the time zone that the column had in fit.
+      categories are those that fit saw, whatever a type declares. 1, 1.0, True and "1" are the
+      same.
+    - Strings that are numbers, all but missing marks such as "?", are read as numbers where more
+      than ten differ, and ISO dates as dates; see :func:`~skensemble._data.text.find_reading`. A
+      categorical type keeps them as they are.
+    - Dates, and periods by their first day, are seconds since 1970 within the range of fit, and
+      parts of the calendar; see :class:`~skensemble._data.dates.Calendar`. They are read in the
+      time zone that the column had in fit.
     - Durations and times of day are seconds.
     - A column with nothing but missing values in fit is NaN, there and later.
 
@@ -59,15 +61,33 @@ class Columns:
            [-1., nan]])
     """
 
+    #: Names of the columns of X.
+    columns_: list[object]
     #: Which columns of the matrix hold codes.
     is_categorical_: NDArray[np.bool_]
-    #: Names of the matrix's columns: "sold", "sold: month".
+    #: Names of the matrix's columns: "sold", "sold: weekday".
     names_: list[str]
     #: For each column of the matrix its categories as strings, or None.
     categories_: list[list[str] | None]
 
+    #: For each of them into how many pieces it is cut at most, negative for a further part of the
+    #: column before.
+    parts_: NDArray[np.int64]
+
     def __init__(self, categorical_features: ArrayLike | None = "from_dtype"):
         self.categorical_features = categorical_features
+
+    @property
+    def readings_(self) -> list[tuple[str, int, str | None]]:
+        """For each column of X its kind, its columns of the matrix, and what its strings were."""
+        return [
+            (e.kind, len(e.names), None if e.reading is None else str(e.reading))
+            for e in self._encoders
+        ]
+
+    def categories_of(self, column: int) -> list[str]:
+        """Return the categories of a column of X."""
+        return self._encoders[column].categories or []
 
     def fit(self, X: Input) -> "Columns":
         """Learn what the columns are, and refuse infinite values and values of unknown kinds."""
@@ -82,14 +102,12 @@ class Columns:
         parts, strays = [], []
         for i, (name, data) in enumerate(zip(names, _iter_columns(X), strict=True)):
             column = Column(name, data)
-            kind = "categories" if listed is not None and listed[i] else column.kind
-            if kind == "categories" and listed is not None and not listed[i]:
-                # Categories that are numbers are numbers where nobody calls them categories.
-                kind = kind_of(column.factorized[1])
-                if kind == "categories":
-                    strays.append(name)
-            encoders.append(_make_encoder(column, kind))
-            parts.append(encoders[-1].transform(column))
+            encoder = _make_encoder(column, None if listed is None else bool(listed[i]))
+            if encoder is None:
+                strays.append(name)
+                continue
+            encoders.append(encoder)
+            parts.append(encoder.transform(column))
         if strays:
             raise ValueError(
                 f"Got X with columns that are no numbers: {strays}, but "
@@ -97,10 +115,11 @@ class Columns:
                 'numbers there, or categorical_features="from_dtype".'
             )
         # Nothing is written before all columns are read: a fit that fails changes nothing.
-        self._encoders = encoders
+        self._encoders, self.columns_ = encoders, names
         self._is_plain = all(e.kind == "numbers" for e in encoders) and (
             _plain_numbers(X.head(1) if hasattr(X, "head") else X) is not None
         )
+        self.parts_ = np.array([most for e in encoders for most in e.most_pieces], dtype=np.int64)
         self.names_ = [name for encoder in encoders for name in encoder.names]
         self.categories_ = [c for e in encoders for c in [e.categories] * len(e.names)]
         self.is_categorical_ = np.array([c is not None for c in self.categories_], dtype=bool)
@@ -137,9 +156,15 @@ class _Encoder:
         self.name, self.kind = column.name, kind
         self.names = [str(self.name)]
         self.expected = kind
+        #: How many pieces each column of the matrix is cut into at most: as many as there are.
+        self.most_pieces = [_ALL]
+        #: How the strings of fit were read; None where it saw none.
+        self.reading: Reading | None = None
 
     def transform(self, column: Column) -> Floats:
         """Return the columns of the matrix, one for each of the names."""
+        if self.kind in PLAIN and column.has_strings:
+            column = column.read_as(self.reading or PLAIN[self.kind], self.expected)
         if self._takes(column):
             return self._encode(column)
         values = column.factorized[1]
@@ -171,18 +196,30 @@ class _Categories(_Encoder):
 
     def __init__(self, column: Column, kind: str):
         super().__init__(column, kind)
-        self.categories = sorted({key_of(value) for value in column.factorized[1]})
+        self.categories = sorted({self._key(value) for value in column.factorized[1]})
         self.codes = {key: code for code, key in enumerate(self.categories)}
         for code, key in enumerate(self.categories):
-            self.codes.setdefault(as_integer(key), code)
+            self.codes.setdefault(number_key(key), code)
 
     def _takes(self, column: Column) -> bool:
         return True
 
     def _code(self, value: object) -> int:
-        key = key_of(value)
+        key = self._key(value)
         code = self.codes.get(key)
-        return self.codes.get(as_integer(key), -1) if code is None else code
+        if code is None:
+            others = (self.codes.get(other) for other in other_keys(value, key))
+            code = next((other for other in others if other is not None), -1)
+        return code
+
+    def _key(self, value: object) -> str:
+        try:
+            return key_of(value)
+        except TypeError as error:
+            raise ValueError(
+                f"Got X with values of type {error} in column {self.name!r}, but expected "
+                "categories with a text that is the same in every process, such as strings."
+            ) from error
 
     def _encode(self, column: Column) -> Floats:
         return column.by_value(self._code)[:, None]
@@ -195,26 +232,42 @@ class _Dates(_Encoder):
         super().__init__(column, kind)
         self.zone = column.zone
         self.expected = f"dates with{'out' if self.zone is None else ''} a time zone"
-        local = column.dates(self.zone)[1]
-        local = local[~np.isnat(local)]
-        self.parts = [part for part, of in _PARTS.items() if np.ptp(of(local)) > 0]
-        self.names += [f"{self.name}: {part}" for part in self.parts]
+        self.calendar = Calendar(*column.dates(self.zone))
+        self.names = [
+            f"{self.name}: {part}" if part else str(self.name) for part in self.calendar.names
+        ]
+        self.most_pieces = self.calendar.most_pieces
 
     def _takes(self, column: Column) -> bool:
         return super()._takes(column) and (column.zone is None) == (self.zone is None)
 
     def _encode(self, column: Column) -> Floats:
-        seconds, local = column.dates(self.zone)
-        parts = np.stack([seconds, *(_PARTS[part](local) for part in self.parts)], axis=1)
-        parts[np.isnan(seconds)] = np.nan
-        return parts
+        return self.calendar.encode(*column.dates(self.zone))
 
 
-def _make_encoder(column: Column, kind: str) -> _Encoder:
-    """Learn from one column."""
+def _make_encoder(column: Column, is_listed: bool | None) -> _Encoder | None:
+    """Learn from one column; None where it is no number and a list of categories lacks it.
+
+    `is_listed` is None where types say what is a category.
+    """
     if column.is_missing:
         return _Nothing(column, "nothing")
-    return {"categories": _Categories, "dates": _Dates}.get(kind, _Encoder)(column, kind)
+    kind = "categories" if is_listed else column.kind
+    reading = None
+    if kind == "categories" and not is_listed:
+        # Categories that are numbers are numbers where nobody calls them categories.
+        kind = kind if is_listed is None else kind_of(column.factorized[1])
+        if kind == "categories" and column.has_strings and not column.is_declared:
+            few = {} if is_listed is None else {"few": 0}
+            reading = find_reading(column.factorized[1], **few)
+        if reading is not None:
+            kind = reading.kind
+            column = column.read_as(reading, kind)
+        elif kind == "categories" and is_listed is not None:
+            return None
+    encoder = {"categories": _Categories, "dates": _Dates}.get(kind, _Encoder)(column, kind)
+    encoder.reading = reading
+    return encoder
 
 
 def _column_names(X: Input) -> list[object]:

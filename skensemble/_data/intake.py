@@ -1,7 +1,7 @@
 """What fit learned of X, and the way from a later X to tensors."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -11,10 +11,13 @@ from numpy.typing import ArrayLike
 
 from skensemble._nets.modules import float_type
 from skensemble._types import Array, Batch, Floats, Input, ModuleLike, Options
+from skensemble._warnings import warn
 from skensemble.defaults import SMALL
 
 from .encoder import TableEncoder
+from .fitted_columns import FittedColumns, describe, find_messages
 from .frames import Columns, is_frame
+from .kinds import Kinds
 from .rows import DatasetRows, Features, TensorRows, numpy_type, to_tensor
 from .sources import ArrayInput, DatasetInput, Shape, Source, read
 
@@ -41,6 +44,8 @@ class Intake:
     n_features: int | None
     feature_names: Array | None
     row_shape: Shape
+    #: Whether a module of the user's saw floats, whole numbers or truth values.
+    kinds: Kinds
     #: Reads a frame; None where all columns are numbers by themselves.
     columns: Columns | None
     #: Turns a table into the network's inputs; None for a user's module.
@@ -61,12 +66,16 @@ class Intake:
         is_table = estimator.module is None
         named = estimator.categorical_features
         are_named = named is not None and not isinstance(named, str)
-        columns = Columns(named) if is_table and (are_named or is_frame(X)) else None
+        is_dated = isinstance(X, np.ndarray) and X.dtype.kind in "mM"
+        is_mixed = are_named or is_frame(X) or is_dated
+        columns = Columns(named) if is_table and is_mixed else None
         stand_in = _stand_in(estimator, {})
         source, y = read(stand_in, X, y, y_checks, columns, is_table=is_table, reset=True)
         found = vars(stand_in)
-        names = found.get("feature_names_in_")
-        intake = cls(is_table, found.get("n_features_in_"), names, source.row_shape, columns)
+        names, n_features = found.get("feature_names_in_"), found.get("n_features_in_")
+        # By themselves truth values are numbers; in a dict they may be a mask.
+        source = source.as_kinds("float") if source.kinds == "truth" else source
+        intake = cls(is_table, n_features, names, source.row_shape, source.kinds, columns)
         return intake, source, y
 
     def encode(
@@ -85,13 +94,38 @@ class Intake:
         assert isinstance(source, ArrayInput)
         is_small = source.n_samples <= min(SMALL, batch_size)
         has_float64 = device.type != "mps"
-        kinds = None if self.columns is None else self.columns.is_categorical_
+        kinds, parts = None, None
+        if self.columns is not None:
+            kinds, parts = self.columns.is_categorical_, self.columns.parts_
+        encoder.fit(source.X, weight, kinds, parts)
+        for message in find_messages(self.columns, encoder, self._names()):
+            warn(message)
         return replace(
             self,
-            encoder=encoder.fit(source.X, weight, kinds),
+            encoder=encoder,
             dtype=torch.float64 if is_small and has_float64 else torch.float32,
             is_small=is_small,
         )
+
+    def learn_late(self, source: Source, weight: Floats | None) -> "Intake":
+        """Learn the scale of columns that were constant in all earlier calls."""
+        if self.encoder is None:
+            return self
+        assert isinstance(source, ArrayInput)
+        return replace(self, encoder=self.encoder.learn_late(source.X, weight))
+
+    def describe(self) -> FittedColumns | None:
+        """Return what became of each column; None for a user's module."""
+        if self.encoder is None:
+            return None
+        return describe(self.columns, self.encoder, self._names())
+
+    def _names(self) -> Sequence[object]:
+        """Return the names of the columns of a table; those that scikit-learn gives to an array."""
+        if self.columns is not None:
+            return self.columns.columns_
+        names = self.feature_names
+        return [f"x{i}" for i in range(self.n_features or 0)] if names is None else names.tolist()
 
     def read(
         self,
@@ -114,7 +148,7 @@ class Intake:
                 f"Got X with rows of shape {source.row_shape}, but expected {self.row_shape} as "
                 "in fit."
             )
-        return source, y
+        return source if self.is_table else source.as_kinds(self.kinds), y
 
     def _is_plain_table(self, X: Input) -> bool:
         """Tell whether scikit-learn's checks would pass; they take half of a small call."""
