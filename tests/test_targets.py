@@ -8,6 +8,7 @@ import torch
 from conftest import QUICK, Flat, Mlp
 from scipy.special import softmax
 from sklearn.base import clone
+from sklearn.metrics import mean_squared_error, r2_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
@@ -98,6 +99,7 @@ def test_any_label_type_comes_back(iris, labels):
     assert model.score(X, y) > 0.9
 
 
+@pytest.mark.filterwarnings("ignore:Got X with columns of very different scale")
 def test_class_weight_is_sample_weight(cancer):
     X, y = cancer
     base = {"max_epochs": 3, "random_state": 0}
@@ -180,7 +182,8 @@ def test_another_criterion_sees_targets_as_they_are(diabetes):
 
     class Watching(nn.PoissonNLLLoss):
         def forward(self, y_pred, y_true):
-            seen.append(y_true)
+            if self.training:  # and not when it is tried with a few rows
+                seen.append(y_true)
             return super().forward(y_pred, y_true)
 
     SnapshotEnsembleRegressor(Flat, criterion=Watching, max_epochs=1, lr=1e-4).fit(X, y)
@@ -221,7 +224,8 @@ def test_values_are_scaled_as_by_standard_scaler(diabetes, weighted):
     back = targets.values(torch.from_numpy(scaled)[None])[0].numpy()
     np.testing.assert_allclose(targets.decode(back), Y, rtol=1e-12)
     np.testing.assert_allclose(targets.truth(scaled), Y, rtol=1e-12)
-    _, as_they_are = RealTargets.of(nn.HuberLoss).learn(Y, weight)
+    with pytest.warns(UserWarning, match="criterion=PoissonNLLLoss, which sees y as it is"):
+        _, as_they_are = RealTargets.of(nn.PoissonNLLLoss).learn(Y, weight)
     np.testing.assert_array_equal(as_they_are, Y)
 
 
@@ -230,3 +234,106 @@ def test_scores_become_probabilities_in_float64():
     got = ClassTargets().values(scores)
     assert got.dtype == torch.float64
     np.testing.assert_allclose(got, softmax(scores.double().numpy(), axis=2), rtol=1e-12)
+
+
+# --------------------------------------------------------------------------------- units
+
+
+class Pinball(nn.Module):
+    """The loss of a quantile, as a user writes it."""
+
+    def forward(self, y_pred, y_true):
+        error = y_true - y_pred
+        return (0.9 * error).maximum(-0.1 * error).mean()
+
+
+@pytest.mark.parametrize("unit", [2.0**-20, 2.0**20])
+@pytest.mark.parametrize("criterion", [None, nn.L1Loss, nn.HuberLoss, nn.SmoothL1Loss(), Pinball])
+def test_the_unit_of_y_changes_nothing(diabetes, criterion, unit):
+    X, y = diabetes
+    make = SnapshotEnsembleRegressor(criterion=criterion, max_epochs=4, n_cycles=2, random_state=0)
+    expected = make.fit(X, y).predict(X)
+    np.testing.assert_allclose(make.fit(X, y * unit).predict(X) / unit, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_the_unit_of_one_output_changes_nothing(diabetes, unit):
+    """Cycles are weighted, and the run is ended, by all outputs alike."""
+    X, y = diabetes
+    noise = np.random.default_rng(0).normal(size=len(y))
+    make = SnapshotEnsembleRegressor(max_epochs=12, n_cycles=4, random_state=0)
+    expected = make.fit(X, np.c_[noise, y])
+    weights, predictions = expected.member_weights_, expected.predict(X)
+    again = make.fit(X, np.c_[noise * unit, y])
+    np.testing.assert_allclose(again.member_weights_, weights, atol=1e-5)
+    np.testing.assert_allclose(again.predict(X)[:, 1], predictions[:, 1], rtol=1e-4)
+    np.testing.assert_allclose(again.predict(X)[:, 0] / unit, predictions[:, 0], atol=1e-3)
+
+
+def test_a_criterion_that_sees_y_as_it_is_warns_of_its_size(diabetes):
+    class LogCosh(nn.Module):
+        def forward(self, y_pred, y_true):
+            return (y_pred - y_true).cosh().log().mean()
+
+    X, y = diabetes
+    make = SnapshotEnsembleRegressor(criterion=LogCosh, max_epochs=1, n_cycles=1, lr=1e-9)
+    for far in (y / 1e6, y * 1e-2 / 1e6):
+        with pytest.warns(UserWarning, match="LogCosh.*criterion__scale_target=True"):
+            make.fit(X, far)
+    make.set_params(criterion__scale_target=True).fit(X, y / 1e6)
+    with pytest.raises(ValueError, match=r"criterion__scale_target='yes'.*True or False"):
+        make.set_params(criterion__scale_target="yes").fit(X, y)
+    with pytest.raises(ValueError, match="criterion__scale_target"):
+        SnapshotEnsembleClassifier(criterion__scale_target=True).fit(X, y > 100)
+
+
+def test_targets_are_left_as_they_are_where_that_is_asked_for(diabetes):
+    X, y = diabetes
+    make = SnapshotEnsembleRegressor(max_epochs=1, n_cycles=1, random_state=0)
+    scaled = make.fit(X, y / 10).history_[0, "train_loss"]
+    plain = make.set_params(criterion__scale_target=False).fit(X, y / 10)
+    assert scaled < 2 < plain.history_[0, "train_loss"]
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-6, 3.0, -1e6])
+def test_a_constant_target_is_predicted(diabetes, value):
+    X, y = diabetes
+    model = SnapshotEnsembleRegressor(max_epochs=2, n_cycles=1, random_state=0)
+    model.fit(X, np.full(len(y), value))
+    np.testing.assert_allclose(model.predict(X), value, rtol=1e-12)
+    assert model.validation_score_ == pytest.approx(0)
+    two = model.fit(X, np.c_[y, np.full(len(y), value)]).predict(X)
+    np.testing.assert_allclose(two[:, 1], value, rtol=1e-12)
+
+
+def test_a_target_that_was_constant_in_the_first_call_is_learned_later(diabetes):
+    X, y = diabetes
+    model = SnapshotEnsembleRegressor(max_epochs=60, n_cycles=2, random_state=0)
+    model.partial_fit(X[:50], np.full(50, 150.0))
+    model.partial_fit(X, y).partial_fit(X, y)
+    assert model.score(X, y) > 0.4
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e-200])
+def test_cycles_are_weighted_by_ratios_at_any_size(diabetes, factor):
+    X, y = diabetes
+    make = SnapshotEnsembleRegressor(max_epochs=4, n_cycles=3, random_state=0)
+    expected = make.fit(X, y).member_weights_
+    r2 = make.validation_r2_
+    again = make.fit(X, y * factor)
+    np.testing.assert_allclose(again.member_weights_, expected, atol=1e-5)
+    assert again.validation_r2_ == pytest.approx(r2, rel=1e-5)
+    assert np.isfinite(again.cycle_scores_).all()
+
+
+def test_r2_of_unseen_rows_stands_beside_their_score(diabetes):
+    X, y = diabetes
+    model = SnapshotEnsembleRegressor(max_epochs=4, n_cycles=2, random_state=0).fit(X, y)
+    assert model.validation_r2_ == pytest.approx(r2_score(y, model.oof_prediction_))
+    expected = -mean_squared_error(y, model.oof_prediction_)
+    assert model.validation_score_ == pytest.approx(expected)  # in squared units of y
+    two = np.c_[y, 1e3 * X[:, 2]]
+    model.fit(X, two)
+    assert model.validation_r2_ == pytest.approx(r2_score(two, model.oof_prediction_))
+    assert model.validation_score_ == pytest.approx(-mean_squared_error(two, model.oof_prediction_))
+    assert not hasattr(SnapshotEnsembleClassifier(max_epochs=1).fit(X, y > 100), "validation_r2_")

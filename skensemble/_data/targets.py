@@ -10,12 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
+from sklearn.metrics import r2_score
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from torch import nn
 
+from skensemble._nets.homogeneity import is_homogeneous, is_of_differences, kind_of
 from skensemble._nets.modules import check_outputs, check_scores
 from skensemble._types import Array, ClassWeight, Floats, Input, Options, Parameter
+from skensemble._warnings import warn
+
+from .column import is_missing
+from .containers import naming, open_container, refusal
 
 #: A user's weights, or None: all are equal.
 Weight = Floats | None
@@ -76,6 +82,15 @@ class Targets(Protocol):
     def values(self, outputs: torch.Tensor) -> torch.Tensor:
         """Return what is averaged over members, (M, n, k) in float64, from their raw outputs."""
 
+    @property
+    def units(self) -> Floats | None:
+        """Units of the outputs, (k,), in which cycles are compared; None: as they are."""
+        return None
+
+    def r2(self, y: Array, predictions: Array, weight: Floats) -> float | None:
+        """Return R2 of predictions for truths; None where there is none."""
+        return None
+
     def decode(self, combined: Floats) -> Array:
         """Return predictions from combined values, (n, k)."""
 
@@ -109,6 +124,8 @@ class ClassTargets(Targets):
         return self.classes
 
     def check_kind(self, y: Input) -> None:
+        if not issparse(y):
+            _check_no_label_misses(np.asarray(y))
         kind = type_of_target(y if issparse(y) else np.asarray(y))
         if kind.startswith("multilabel"):
             raise ValueError(
@@ -117,21 +134,23 @@ class ClassTargets(Targets):
             )
 
     def learn(self, y: Array, weight: Weight, classes: Classes = None) -> tuple[Self, Array]:
-        check_classification_targets(y)
-        learned = replace(self, classes=np.unique(y if classes is None else classes))
+        _check_labels(y)
+        with naming("y" if classes is None else "classes"):
+            known = np.unique(y if classes is None else _open_classes(classes))
+        learned = replace(self, classes=known)
         codes = learned._number(y)
         n_present = len(np.unique(codes if weight is None else codes[weight > 0]))
         if len(learned.labels) < 2 or (n_present < 2 and classes is None):
             raise ValueError(
-                f"Got y with {n_present} class (of the rows that weigh anything), but expected at "
-                "least 2 classes."
+                f"Got y with {n_present} class among the rows whose sample_weight is above 0, but "
+                "expected at least 2 classes."
             )
         return replace(learned, by_class=learned._class_weights(codes, weight)), codes
 
     def resume(
         self, before: Self, y: Array, weight: Weight, classes: Classes = None
     ) -> tuple[Self, Array]:
-        check_classification_targets(y)
+        _check_labels(y)
         known = before.labels
         if classes is not None and not np.array_equal(known, np.unique(classes)):
             raise ValueError(
@@ -146,7 +165,7 @@ class ClassTargets(Targets):
         return replace(self, classes=before.classes, by_class=before.by_class)
 
     def encode(self, y: Array) -> Array:
-        check_classification_targets(y)
+        _check_labels(y)
         return self._number(y)
 
     def _number(self, y: Array) -> Array:
@@ -208,11 +227,35 @@ class ClassTargets(Targets):
         return {"classes_": self.classes}
 
 
-#: Losses of differences: outputs that they take are on the scale of the targets.
-_OF_DIFFERENCES = (None, nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
+def _open_classes(classes: ArrayLike) -> ArrayLike:
+    if issparse(classes):
+        raise refusal(classes, "classes", "expected a list of all labels")
+    return open_container(classes, "classes")
 
-#: Losses that scale with the targets.
-_HOMOGENEOUS = (None, nn.MSELoss, nn.L1Loss)
+
+def _check_no_label_misses(y: Array) -> None:
+    """Refuse labels that are None or NaN among others, which scikit-learn cannot sort."""
+    if y.dtype != object or y.ndim != 1:
+        return
+    missing = [i for i, label in enumerate(y) if is_missing(label)]
+    if missing:
+        raise ValueError(
+            f"Got y with missing labels, the first in row {missing[0]}, but expected one in each "
+            "row: leave out the rows without (input contains NaN)."
+        )
+
+
+def _check_labels(y: Array) -> None:
+    """Refuse values that are no labels."""
+    with naming("y"):
+        check_classification_targets(y)
+
+
+#: Spreads beyond these have squares that no float64 holds.
+_LEAST, _LARGEST = 1e-150, 1e150
+
+#: Where nothing is scaled, values of this size, or of one divided by it, are warned of.
+_FAR = 1e3
 
 
 @dataclass(frozen=True)
@@ -221,21 +264,33 @@ class RealTargets(Targets):
 
     #: False: outputs of the criterion may be anything, such as logarithms of rates.
     is_loss_known: bool = True
-    #: Whether the loss scales with the targets.
-    is_homogeneous: bool = True
+    #: Whether targets are scaled for the loss.
+    is_scaled: bool = True
+    #: What an error calls the criterion.
+    criterion_name: str = "None"
     center: Floats | None = None
     scale: Floats | None = None
+    #: Standard deviation of each output, by which several are compared; 0 where it is constant.
+    spread: Floats | None = None
 
     y_checks: ClassVar[Options] = {"multi_output": True, "y_numeric": True}
     default_criterion: ClassVar[type[nn.Module]] = nn.MSELoss
     unseen_name: ClassVar[str] = "oof_prediction_"
 
     @classmethod
-    def of(cls, criterion: Parameter) -> "RealTargets":
-        """Say what is known of the outputs of a criterion, or of None."""
-        criterion = getattr(criterion, "func", criterion)  # of a functools.partial
-        kind = type(criterion) if isinstance(criterion, nn.Module) else criterion
-        return cls(kind in _OF_DIFFERENCES, kind in _HOMOGENEOUS)
+    def of(
+        cls, criterion: Parameter, options: Options | None = None, asked: bool | None = None
+    ) -> "RealTargets":
+        """Say what is known of the outputs of a criterion, or of None.
+
+        `options` are the arguments of its constructor; `asked` tells whether the user wants the
+        targets scaled, or None.
+        """
+        if asked not in (None, False, True):
+            raise ValueError(f"Got criterion__scale_target={asked!r}, but expected True or False.")
+        is_scaled = is_homogeneous(criterion, options or {}) if asked is None else bool(asked)
+        name = getattr(kind_of(criterion), "__name__", repr(criterion))
+        return cls(is_of_differences(criterion), is_scaled, name)
 
     def _units(self) -> tuple[Floats, Floats]:
         assert self.center is not None
@@ -243,24 +298,50 @@ class RealTargets(Targets):
         return self.center, self.scale
 
     def check_kind(self, y: Input) -> None:
-        pass
+        if issparse(y):
+            raise refusal(y, "y", "expected an array: call its toarray() before")
 
     def learn(self, y: Array, weight: Weight, classes: Classes = None) -> tuple[Self, Array]:
         values = _as_matrix(y)
-        center, scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
-        if self.is_homogeneous:
-            center, scale = _center_and_scale(values, weight)
-        learned = replace(self, center=center, scale=scale)
+        center, spread = _center_and_spread(values, weight)
+        scale = np.where(spread > 0, spread, 1.0)  # a constant target is only centred
+        if not self.is_scaled:
+            center, scale = np.zeros_like(center), np.ones_like(scale)
+            self._warn_of_size(values)
+        learned = replace(self, center=center, scale=scale, spread=spread)
         return learned, learned.encode(y)
+
+    def _warn_of_size(self, values: Floats) -> None:
+        size = float(np.abs(values).mean(axis=0).max(initial=0))
+        if size and not 1 / _FAR < size < _FAR:
+            warn(
+                f"Got y of a size of about {size:.2g} with criterion={self.criterion_name}, which "
+                "sees y as it is, but a network learns best where y is near 1: divide y, or set "
+                "criterion__scale_target=True where the criterion means the same in any unit."
+            )
 
     def resume(
         self, before: Self, y: Array, weight: Weight, classes: Classes = None
     ) -> tuple[Self, Array]:
         same = self.adopt(before)
+        values, spread = _as_matrix(y), before.spread
+        assert spread is not None
+        if values.shape[1] == len(spread) and not spread.all():
+            same = same._learn_late(values, weight)
         return same, same.encode(y)
 
+    def _learn_late(self, values: Floats, weight: Weight) -> Self:
+        """Learn the scale of outputs that were constant up to now: nothing hangs on it yet."""
+        center, scale = self._units()
+        assert self.spread is not None
+        _, spread = _center_and_spread(values, weight)
+        spread = np.where(self.spread > 0, self.spread, spread)
+        if self.is_scaled:
+            scale = np.where(spread > 0, spread, scale)
+        return replace(self, center=center, scale=scale, spread=spread)
+
     def adopt(self, before: Self) -> Self:
-        return replace(self, center=before.center, scale=before.scale)
+        return replace(self, center=before.center, scale=before.scale, spread=before.spread)
 
     def encode(self, y: Array) -> Floats:
         center, scale = self._units()
@@ -292,8 +373,26 @@ class RealTargets(Targets):
 
     def values(self, outputs: torch.Tensor) -> torch.Tensor:
         center, scale = self._units()
+        if self.is_scaled and self.spread is not None:
+            # What is left of a constant target's outputs is noise.
+            scale = np.where(self.spread > 0, scale, 0.0)
         values = outputs.double().reshape(*outputs.shape[:2], -1)
         return values * torch.from_numpy(scale) + torch.from_numpy(center)
+
+    @property
+    def units(self) -> Floats | None:
+        assert self.spread is not None
+        units = np.where(self.spread > 0, self.spread, 1.0)
+        is_plain = len(units) == 1 and _LEAST < units[0] < _LARGEST
+        return None if is_plain else units
+
+    def r2(self, y: Array, predictions: Array, weight: Floats) -> float | None:
+        if len(y) < 2:
+            return None
+        units = self.units
+        if units is not None:  # or squares overflow
+            y, predictions = y / units, predictions / units
+        return float(r2_score(y, predictions, sample_weight=weight))
 
     def decode(self, combined: Floats) -> Array:
         return squeeze_output(combined)
@@ -311,12 +410,12 @@ def _as_matrix(y: Array) -> Floats:
     return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
 
 
-def _center_and_scale(y: Floats, weight: Weight) -> tuple[Floats, Floats]:
-    """Return the mean and the standard deviation of each output."""
+def _center_and_spread(y: Floats, weight: Weight) -> tuple[Floats, Floats]:
+    """Return the mean and the standard deviation of each output; 0 where it is constant."""
     largest = np.abs(y).max(axis=0)
     unit = np.where(largest > 0, largest, 1.0)  # or squares overflow
     center = np.average(y / unit, axis=0, weights=weight)
     variance = np.average((y / unit - center) ** 2, axis=0, weights=weight)
-    # A constant target is only centred; its variance may be rounding.
+    # The variance of a constant target may be rounding.
     varies = np.sqrt(variance) > 10 * np.finfo(np.float64).eps
-    return center * unit, np.where(varies, np.sqrt(variance) * unit, 1.0)
+    return center * unit, np.where(varies, np.sqrt(variance) * unit, 0.0)
