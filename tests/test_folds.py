@@ -11,17 +11,19 @@ import torch
 from conftest import QUICK, Mlp
 from sklearn.base import clone
 from sklearn.datasets import make_classification
+from sklearn.metrics import mean_squared_error
 from sklearn.model_selection import (
     GroupKFold,
     KFold,
     LeaveOneGroupOut,
+    PredefinedSplit,
     ShuffleSplit,
     StratifiedKFold,
     TimeSeriesSplit,
 )
 from torch.utils.data import Dataset
 
-from skensemble import SnapshotEnsembleClassifier
+from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble._data.folds import folds
 from skensemble._data.sources import ArrayInput
 
@@ -96,7 +98,7 @@ def test_groups_share_a_fold_and_are_routed(digits):
 @pytest.mark.parametrize(
     ("validation", "message"),
     [
-        (TimeSeriesSplit(3), "leaves out each row exactly once"),
+        (ShuffleSplit(4), "leaves out each row exactly once"),
         (ShuffleSplit(3, random_state=0), "leaves out each row exactly once"),
         (1.5, "Got validation=1.5, but expected"),
         (0, "Got validation=0, but expected"),
@@ -225,3 +227,62 @@ def test_groups_of_any_kind(digits, groups):
         model.fit(*digits, groups=groups)
     with pytest.raises(ValueError, match="Got groups of shape"):
         model.fit(*digits, groups=np.zeros((600, 2)))
+
+
+# ------------------------------------------------------------------------ one part for all
+
+
+@pytest.mark.parametrize("n_chains", [1, 4])
+@pytest.mark.parametrize(
+    ("validation", "train", "test"),
+    [
+        ("last", slice(0, 80), slice(80, 100)),
+        (TimeSeriesSplit(4), slice(0, 80), slice(80, 100)),
+        (TimeSeriesSplit(3, test_size=10, gap=5), slice(0, 85), slice(90, 100)),
+        (TimeSeriesSplit(3, max_train_size=30), slice(45, 75), slice(75, 100)),
+        (PredefinedSplit([-1] * 60 + [0] * 40), slice(0, 60), slice(60, 100)),
+    ],
+    ids=str,
+)
+def test_all_chains_leave_out_an_unseen_tail(validation, train, test, n_chains):
+    """Rows of neither part have no weight anywhere: the fit is that of the training part."""
+    X = np.random.default_rng(0).normal(size=(100, 3))
+    y = X[:, 0] + 0.1 * X[:, 1]
+    parameters = {"max_epochs": 3, "n_cycles": 2, "n_chains": n_chains, "random_state": 0}
+    model = SnapshotEnsembleRegressor(validation=validation, **parameters).fit(X, y)
+    assert model.n_chains_ == n_chains
+    expected = -mean_squared_error(y[test], model.predict(X[test]))
+    assert model.validation_score_ == pytest.approx(expected, rel=1e-5)
+    rows = np.arange(100)
+    folds_now = folds(validation, n_chains, ArrayInput(X), y, None, 0)
+    for k in range(n_chains):
+        np.testing.assert_array_equal(folds_now.trained[k], rows[train])
+        np.testing.assert_array_equal(folds_now.left_out[k], rows[test])
+
+
+def test_the_tail_tells_the_score_of_the_future():
+    """Where a level rises, folds of all times flatter; the tail does not."""
+    rng = np.random.default_rng(0)
+    day = np.arange(800.0)
+    X = np.c_[day / 7, rng.normal(size=800)]
+    y = day / 50 + X[:, 1]
+    future = slice(600, 800)
+    score = {}
+    for validation in ("cross", "last"):
+        model = SnapshotEnsembleRegressor(validation=validation, max_epochs=20, random_state=0)
+        model.fit(X[:600], y[:600])
+        true = mean_squared_error(y[future], model.predict(X[future]))
+        score[validation] = -model.validation_score_ / true
+    assert score["cross"] < 0.01
+    assert 0.03 < score["last"] < 2
+
+
+def test_a_tail_and_groups_are_not_asked_for_together(iris):
+    X, y = iris
+    with pytest.raises(ValueError, match="Got groups with validation='last'"):
+        SnapshotEnsembleClassifier(validation="last").fit(X, y, groups=y)
+    with pytest.raises(ValueError, match="a single split, or a TimeSeriesSplit"):
+        SnapshotEnsembleClassifier(validation=ShuffleSplit(3)).fit(X, y)
+    splitter = ShuffleSplit(1, random_state=0)
+    once = SnapshotEnsembleClassifier(validation=splitter, max_epochs=1, n_cycles=2)
+    assert once.fit(X, y).n_chains_ == 8

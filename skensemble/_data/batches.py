@@ -54,8 +54,8 @@ class EvenBatches:
 
     def _permute(self, n_rows: int) -> torch.Tensor:
         if self.generator is None:
-            return torch.arange(n_rows)
-        return torch.randperm(n_rows, generator=self.generator)
+            return torch.arange(n_rows, device="cpu")
+        return torch.randperm(n_rows, generator=self.generator, device="cpu")
 
 
 class BatchIterator:
@@ -115,7 +115,7 @@ class ChainsIterator(BatchIterator):
         n_rows = self.chains[0].chain.n_samples
         # Row numbers of all chains together may outweigh the rows: 32 bits halve them.
         number = torch.int32 if len(self.parts[1]) < 2**31 else torch.int64
-        orders = torch.empty(len(self.chains), n_rows, dtype=number)
+        orders = torch.empty(len(self.chains), n_rows, dtype=number, device="cpu")
         for order, chain in zip(orders, self.chains, strict=True):
             order.copy_(chain.order())
         batches = _split_evenly(orders, len(self))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import BaseCrossValidator
+from sklearn.model_selection import BaseCrossValidator, TimeSeriesSplit
 from sklearn.utils.validation import check_consistent_length
 
 from skensemble._types import Array, Floats, Members, Validation
@@ -17,6 +17,7 @@ from skensemble.defaults import SMALL, auto_n_chains
 from skensemble.members import needs_unseen
 
 from .assignment import Assignment, assign_folds, learn_folds
+from .containers import naming, open_container
 from .hashes import group_hashes, row_hashes
 from .rows import ChainRows
 from .sources import Source
@@ -100,7 +101,10 @@ def choose_folds(
     """
     n_chains = _count_chains(asked, data, y, groups) if before is None else before.n_chains
     if groups is not None:
-        check_consistent_length(groups, np.empty(data.n_samples))
+        groups = open_container(groups, "groups")
+        with naming("groups"):
+            check_consistent_length(groups, np.empty(data.n_samples))
+            group_hashes(groups, seed)
     how = asked.validation
     if how == "auto":
         how = "cross" if n_chains > 1 else None
@@ -130,8 +134,8 @@ def choose_folds(
 
 def _count_chains(asked: Asked, data: Source, y: Array, groups: ArrayLike | None) -> int:
     n, splitter = data.n_samples, asked.validation
-    if splitter is not None and hasattr(splitter, "get_n_splits"):
-        n_splits = int(splitter.get_n_splits(np.empty((n, 1)), y, groups))
+    n_splits = _count_splits(splitter, n, y, groups)
+    if n_splits > 1:
         if asked.n_chains not in ("auto", n_splits):
             raise ValueError(
                 f"Got n_chains={asked.n_chains} and validation={splitter!r} with "
@@ -191,14 +195,18 @@ def folds(
     """Fold the rows; None where nothing is left out, or a chain would have no rows left.
 
     With "cross" each chain leaves out its own fold, one chain the first of five. With a fraction
-    all leave out the same rows. A splitter of scikit-learn gives a fold for each chain, and must
-    leave out each row once; it is handed y. Rows of one group share a fold. `seed` salts the
-    hashes. `before` is how an earlier call put rows into folds: copies join them.
+    all leave out the same rows, with "last" the last fifth. A splitter of scikit-learn gives a fold
+    for each chain, and must leave out each row once; it is handed y. One of a single split, or a
+    TimeSeriesSplit by its last one, says what all chains leave out. Rows of one group share a fold.
+    `seed` salts the hashes. `before` is how an earlier call put rows into folds: copies join them.
     """
     n = data.n_samples
     if validation is None:
         return None
-    if hasattr(validation, "get_n_splits"):
+    n_splits = _count_splits(validation, n, y, groups)
+    if validation == "last" or n_splits == 1:
+        return _leave_out_one_part(validation, n_chains, data, y, groups)
+    if n_splits:
         return _split(validation, data, y, groups)
     hashes = row_hashes(data, seed) if groups is None else group_hashes(groups, seed)
     is_cross = validation == "cross"
@@ -215,6 +223,47 @@ def folds(
     return Folds([short[~mask] for mask in out], [rows[mask] for mask in out], assignment)
 
 
+def _count_splits(
+    validation: Validation | None, n_samples: int, y: Array | None, groups: ArrayLike | None
+) -> int:
+    """Return how many folds a splitter makes; 1: all chains leave out the same rows, 0: it is none.
+
+    Of a TimeSeriesSplit the last split counts alone: rows before it are no part of a test there.
+    """
+    if isinstance(validation, TimeSeriesSplit):
+        return 1
+    if validation is None or isinstance(validation, str | float):
+        return 0
+    return int(validation.get_n_splits(np.empty((n_samples, 1)), y, groups))
+
+
+def _leave_out_one_part(
+    validation: Validation,
+    n_chains: int,
+    data: Source,
+    y: Array | None,
+    groups: ArrayLike | None,
+) -> Folds | None:
+    """Let all chains leave out the same rows: the last ones, or those of a splitter's last split.
+
+    Rows of neither part, such as the gap of a TimeSeriesSplit, are not looked at.
+    """
+    n = data.n_samples
+    if validation != "last":
+        assert not isinstance(validation, str | float)
+        train, test = list(validation.split(np.zeros((n, 1)), y, groups))[-1]
+    elif groups is not None:
+        raise ValueError(
+            "Got groups with validation='last', but expected one of them: the last rows are left "
+            "out, whatever their group."
+        )
+    else:
+        train, test = np.split(np.arange(n), [n - round(n / ONE_OF)])
+    if not len(train) or not len(test):
+        return None
+    return Folds([np.asarray(train)] * n_chains, [np.asarray(test)] * n_chains)
+
+
 def _split(
     splitter: BaseCrossValidator, data: Source, y: Array | None, groups: ArrayLike | None
 ) -> Folds:
@@ -226,6 +275,7 @@ def _split(
     if not np.array_equal(np.sort(np.concatenate(left_out)), np.arange(data.n_samples)):
         raise ValueError(
             f"Got validation={splitter!r}, but expected a splitter that leaves out each row "
-            "exactly once, such as KFold or GroupKFold."
+            "exactly once, such as KFold or GroupKFold, one of a single split, or a "
+            "TimeSeriesSplit."
         )
     return Folds([np.asarray(train) for train, _ in splits], left_out)
