@@ -6,7 +6,7 @@ gone, and ``tests/test_architecture.py`` where another file uses one.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from skorch.callbacks import Callback
 from torch import nn
 from torch.nn.modules import dropout
 from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
+from torch.nn.utils.parametrize import _inject_new_class, _inject_property
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 Dropout = dropout._DropoutNd
@@ -75,9 +76,14 @@ _REASONS = {
         "_modules": "a quick look for the module that torch.compile wraps",
         "_forward_hooks": _HOOKED,
         "_forward_pre_hooks": _HOOKED,
+        "_load_state_dict_pre_hooks": "parametrized weight_norm has one that no pickle can hold",
     },
     "torch.nn.modules.module": dict.fromkeys(
         ("_global_forward_hooks", "_global_forward_pre_hooks"), _HOOKED
+    ),
+    "torch.nn.utils.parametrize": dict.fromkeys(
+        ("_inject_new_class", "_inject_property"),
+        "the class that torch makes for a parametrized module, after unpickling",
     ),
     "torch.nn.modules.dropout": {"_DropoutNd": "the class of all dropout layers"},
     "optimizer": dict.fromkeys(
@@ -165,7 +171,6 @@ class RawScores:
     over batches; neither fits raw scores.
     """
 
-    get_loss = NeuralNet.get_loss
     _default_callbacks = NeuralNet._default_callbacks
 
     def _get_predict_nonlinearity(self: NeuralNet) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -178,6 +183,40 @@ class RawScores:
 def tensor_holders(part: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the dicts in which a module keeps its own parameters and buffers."""
     return part._parameters, part._buffers
+
+
+def parametrize(module: nn.Module, names: Iterable[str]) -> None:
+    """Give a module the class that torch makes where tensors of these names are parametrized."""
+    _inject_new_class(module)
+    for name in names:
+        _inject_property(module, name)
+
+
+def without_local_hooks(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a module's state without the hooks that torch defines within a function.
+
+    They cannot be pickled. They serve to load the parameters of older versions.
+    """
+    hooks = state["_load_state_dict_pre_hooks"]
+    kept = type(hooks)()
+    for key, hook in hooks.items():
+        function = getattr(hook, "hook", hook)
+        name = f"{function.__module__}.{getattr(function, '__qualname__', '')}"
+        if not (name.startswith("torch.") and "<locals>" in name):
+            kept[key] = hook
+    return {**state, "_load_state_dict_pre_hooks": kept}
+
+
+def is_reparametrized(part: nn.Module) -> bool:
+    """Tell whether a hook before the forward pass computes one of the module's tensors.
+
+    So do ``torch.nn.utils.weight_norm``, ``spectral_norm`` and ``prune``.
+    """
+    return any(
+        isinstance(vars(part).get(str(getattr(hook, attribute, None))), torch.Tensor)
+        for hook in part._forward_pre_hooks.values()
+        for attribute in ("name", "_tensor_name")
+    )
 
 
 def uncompiled(module: nn.Module) -> nn.Module:

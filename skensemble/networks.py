@@ -3,13 +3,14 @@
 import functools
 import itertools
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from ._nets.by_hand import perceptrons, pull_back
+from ._nets.by_hand import COARSE_DROPOUT, perceptrons, pull_back
 from ._nets.modules import Pullback
 from ._types import State
 
@@ -110,8 +111,10 @@ class ScaledLinear(Dense):
     def column_mask(self, columns: torch.Tensor) -> torch.Tensor:
         """Draw the factors of dropout for the inputs of each layer whose columns are given."""
         shape = (*columns.shape[:-1], self.n_columns)
-        # Always float32, whatever torch's default type is: each type draws other numbers.
-        is_kept = torch.rand(shape, dtype=torch.float32, device=columns.device) >= self.dropout
+        # Always float32, whatever torch's default type is: each type draws other numbers. It is
+        # too coarse where hardly anything is kept.
+        dtype = torch.float32 if self.dropout <= COARSE_DROPOUT else torch.float64
+        is_kept = torch.rand(shape, dtype=dtype, device=columns.device) >= self.dropout
         mask = is_kept.to(self.scale.dtype).div_(1 - self.dropout)
         return mask.gather(-1, columns)
 
@@ -128,7 +131,7 @@ class TableNetwork(nn.Module):
     hidden : sequence of int, default=(128, 128)
         Units of each hidden layer.
     dropout : float, default=0.0
-        Probability with which a hidden unit is dropped in training.
+        Probability with which a hidden unit is dropped in training. Below 1.
     dtype : torch.dtype, default=torch.float32
         Type of the parameters.
     columns : array-like of int of shape (n_inputs,), default=None
@@ -158,7 +161,14 @@ class TableNetwork(nn.Module):
         columns: ArrayLike | None = None,
         column_dropout: float = 0.0,
     ):
+        if not 0 <= dropout < 1:
+            raise ValueError(f"Got dropout={dropout}, but expected from 0 to below 1.")
         super().__init__()
+        if isinstance(hidden, int) or not all(isinstance(n, Integral) and n > 0 for n in hidden):
+            raise ValueError(
+                f"Got hidden={hidden!r}, but expected the numbers of units of the hidden layers, "
+                "such as (128, 64)."
+            )
         units = [*tuple(hidden), n_outputs]
         layers: list[nn.Module] = [ScaledLinear(n_inputs, units[0], dtype, columns, column_dropout)]
         for before, after in itertools.pairwise(units):

@@ -1,7 +1,9 @@
 """Which modules serve all chains at once."""
 
 import copy
+import threading
 
+import numpy as np
 import pytest
 import torch
 from conftest import Mlp, Recurrent, is_one
@@ -85,3 +87,37 @@ def test_a_step_on_stacked_parameters_is_a_step_on_each(kind):
     for name, stack in chains.named_parameters():
         for k, module in enumerate(modules):
             torch.testing.assert_close(stack[k], module.get_parameter(name), rtol=1e-12, atol=0)
+
+
+class Pair(Mlp):
+    """Returns its hidden units too."""
+
+    def forward(self, X):
+        h = self.dropout(torch.relu(self.hidden(X)))
+        return self.output(h), h
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_a_module_of_several_outputs_trains_in_chains_as_one(digits, dropout):
+    X, y = digits[0] / 16, digits[1]
+    parameters = {"n_cycles": 1, "max_epochs": 2, "lr": 0.01, "optimizer": torch.optim.SGD}
+    parameters |= {"module__dropout": dropout, "n_chains": 2, "random_state": 5}
+    pair, one = (SnapshotEnsembleClassifier(kind, **parameters).fit(X, y) for kind in (Pair, Mlp))
+    assert is_one(pair)
+    np.testing.assert_array_equal(pair.predict_proba(X), one.predict_proba(X))
+
+
+def test_a_module_that_cannot_be_copied_trains_chain_by_chain(digits):
+    class Locked(Mlp):
+        def __init__(self, n_inputs, n_outputs):
+            super().__init__(n_inputs, n_outputs, dropout=0.0)
+            self.lock = threading.Lock()
+
+    X, y = digits[0] / 16, digits[1]
+    parameters = {"n_chains": 2, "n_cycles": 2, "max_epochs": 2, "random_state": 0}
+    locked = SnapshotEnsembleClassifier(Locked, **parameters).fit(X, y)
+    plain = SnapshotEnsembleClassifier(Mlp, module__dropout=0.0, **parameters).fit(X, y)
+    assert not is_one(locked)
+    np.testing.assert_allclose(locked.predict_proba(X), plain.predict_proba(X), atol=1e-4)
+    assert locked.partial_fit(X, y).n_cycles_ == 3
+    assert locked.set_params(restart="cold").fit(X, y).n_cycles_ == 2

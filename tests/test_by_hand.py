@@ -205,3 +205,16 @@ def test_a_shortened_sequence_calls_hooks_and_hands_them_what_stays():
         finally:
             handle.remove()
     assert everywhere == [nn.Linear, nn.ReLU, nn.Sequential]
+
+
+@pytest.mark.parametrize("dropout", [0.5, 0.99, 0.999, 0.9999])
+def test_hardly_any_units_may_be_kept(dropout):
+    """16 random bits a unit kept every unit where the dropout rounded to 1."""
+    X = torch.zeros(4, 1000, 3)
+    mask = torch.cat([part.flatten() for part in unit_masks(X, [150, 100], dropout)])
+    kept = mask > 0
+    share = 1 - dropout
+    deviation = (share * dropout / len(mask)) ** 0.5
+    assert abs(float(kept.double().mean()) - share) < 4 * deviation
+    torch.testing.assert_close(mask[kept], torch.full_like(mask[kept], 1 / share))
+    assert not unit_masks(X, [3], 0.999999999)[0].any()

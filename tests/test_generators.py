@@ -136,3 +136,25 @@ def test_seeds_of_chains_differ_and_the_first_has_the_fits_own():
     seeds = {chain_seed(seed, k) for seed in range(20) for k in range(1, 20)}
     assert len(seeds) == 20 * 19
     assert seed_of(np.random.RandomState(0)) == np.random.RandomState(0).randint(2**31 - 1)
+
+
+@pytest.mark.parametrize("module", [None, Mlp])
+def test_the_default_device_of_torch_counts_for_nothing(digits, module):
+    """Torch's own optimizers make tensors of no named device, and so do modules."""
+
+    def fit():
+        model = SnapshotEnsembleClassifier(
+            module, n_chains=2, n_cycles=2, max_epochs=2, optimizer=torch.optim.Adamax,
+            random_state=0,
+        ).fit(*digits)  # fmt: skip
+        model.partial_fit(*digits)
+        return [model.predict_proba(digits[0]), *model.predict_members(digits[0])]
+
+    expected = fit()
+    torch.set_default_device("meta")
+    try:
+        got = fit()
+        assert torch.get_default_device().type == "meta"
+    finally:
+        torch.set_default_device(None)
+    np.testing.assert_array_equal(got, expected)

@@ -1,5 +1,8 @@
 """A user's module: its sizes, and how its parameters are reset."""
 
+import copy
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +11,15 @@ from torch import nn
 
 from skensemble import SnapshotEnsembleClassifier
 from skensemble._nets.modules import (
+    check_can_reset,
     check_outputs,
     check_scores,
+    copy_of,
     data_arguments,
     evaluating,
     float_type,
     keyword_names,
+    word_missing,
 )
 
 
@@ -83,3 +89,64 @@ def test_scores_that_are_positive_or_sum_to_one_are_no_probabilities():
     check_outputs(torch.zeros(8), "m", 8, 1)
     with pytest.raises(ValueError, match=r"returns shape \(8, 1\)"):
         check_outputs(torch.zeros(8, 1), "m", 8, 2)
+
+
+class Derived(nn.Module):
+    """Holds what deepcopy refuses: a computed tensor, and a lock."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.utils.weight_norm(nn.Linear(3, 2))
+        self.parts = [self.layer, {"lock": threading.Lock()}]
+
+    def forward(self, X):
+        return self.layer(X)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_a_copy_shares_no_tensor_and_needs_no_deepcopy():
+    module, X = Derived(), torch.randn(4, 3)
+    with pytest.raises((RuntimeError, TypeError)):
+        copy.deepcopy(module)
+    made = copy_of(module)
+    assert torch.equal(made(X), module(X))
+    assert made.parts[0] is made.layer
+    assert made.parts[1]["lock"] is module.parts[1]["lock"]
+    with torch.no_grad():
+        module.layer.weight_g.zero_()
+    assert not torch.equal(made(X), module(X))
+    other = nn.Parameter(torch.zeros(2, 1))
+    replaced = copy_of(module, {id(module.layer.weight_g): other})
+    assert replaced.layer.weight_g is other
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("wrap", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_a_weight_that_others_make_is_not_taken_for_reset(wrap):
+    """Reset_parameters of the layer draws the computed weight, which the next pass overwrites."""
+    with pytest.raises(ValueError, match="part '0' computes its weight from others"):
+        check_can_reset(nn.Sequential(wrap(nn.Linear(3, 2))))
+
+
+def test_what_a_constructor_requires_is_named_with_the_remedy(iris):
+    with pytest.raises(ValueError, match="Got module=Linear") as told:
+        SnapshotEnsembleClassifier(nn.Linear).fit(*iris)
+    assert str(told.value) == (
+        "Got module=Linear, whose constructor requires in_features and out_features, but expected "
+        "a value for each: rename in_features to n_inputs and out_features to n_outputs, which "
+        "the data decide, or pass module__in_features= and module__out_features=."
+    )
+    model = SnapshotEnsembleClassifier(
+        nn.Linear, module__in_features=4, module__out_features=3, max_epochs=2, n_cycles=2
+    )
+    assert model.fit(*iris).n_cycles_ == 2
+
+    def grown(n_inputs, num_classes, width, depth=1):
+        return nn.Linear(n_inputs, num_classes)
+
+    said = word_missing(grown, {"n_inputs"})
+    assert "requires num_classes and width, but" in said
+    assert "rename num_classes to n_outputs, which" in said
+    assert "rename" not in word_missing(grown, {"n_inputs", "num_classes"})
+    assert word_missing(grown, {"n_inputs", "num_classes", "width"}) is None
+    assert word_missing(nn.ReLU, set()) is None

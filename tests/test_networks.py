@@ -158,3 +158,17 @@ def test_each_chain_drops_columns_of_its_own():
     assert torch.equal(is_kept[:, ::2], is_kept[:, 1::2])
     for share in (is_kept[:, 0], is_kept[:, 2], is_kept[:, 0] == is_kept[:, 2]):
         assert share.float().mean() == pytest.approx(0.5, abs=0.15)
+
+
+@pytest.mark.parametrize("name", ["dropout", "column_dropout"])
+@pytest.mark.parametrize("share", [1.0, -0.1, float("nan")])
+def test_a_share_to_be_dropped_lies_from_0_to_below_1(iris, name, share):
+    with pytest.raises(ValueError, match=f"Got {name}={share}, but expected from 0 to below 1"):
+        SnapshotEnsembleClassifier(**{f"module__{name}": share}, max_epochs=1).fit(*iris)
+
+
+def test_hardly_any_columns_may_be_kept():
+    layer = ScaledLinear(5, 2, dropout=0.9999)
+    columns = torch.arange(5).expand(40_000, 5)
+    kept = torch.cat([layer.column_mask(columns[:, :]).flatten() for _ in range(5)]) > 0
+    assert abs(float(kept.double().mean()) - 1e-4) < 4e-5

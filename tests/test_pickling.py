@@ -5,9 +5,11 @@ import pickle
 import pickletools
 
 import numpy as np
+import pytest
 import torch
 from conftest import Mlp, Normalised
 from torch import nn
+from torch.nn.utils import prune
 
 from skensemble import SnapshotEnsembleClassifier
 from skensemble._nets.pickling import as_arrays
@@ -52,3 +54,34 @@ def test_a_pickle_does_not_grow_with_the_rows(digits):
     small = len(pickle.dumps(model.fit(X[:100], y[:100])))
     large = len(pickle.dumps(model.fit(np.repeat(X, 5, axis=0), np.repeat(y, 5))))
     assert large < small + 200
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.parametrizations.orthogonal,
+    ],
+)
+def test_parametrized_modules_pickle(wrap):
+    """Torch gives them a class of its own, which refuses to be pickled."""
+    module = nn.Sequential(wrap(nn.Linear(3, 3)), nn.ReLU()).eval()
+    with pytest.raises((RuntimeError, AttributeError)):
+        pickle.dumps(module)
+    loaded = pickle.loads(pickle.dumps(as_arrays({"module": module, "again": module[0]})))
+    X = torch.randn(4, 3)
+    assert torch.equal(loaded["module"](X), module(X))
+    assert loaded["again"] is loaded["module"][0]
+    assert type(loaded["again"]).__name__ == "ParametrizedLinear"
+    assert loaded["module"].state_dict().keys() == module.state_dict().keys()
+
+
+def test_computed_tensors_pickle_as_numbers():
+    module = prune.random_unstructured(nn.Linear(3, 2), "weight", 0.5)
+    assert not module.weight.is_leaf
+    loaded = pickle.loads(pickle.dumps(as_arrays(module)))
+    assert torch.equal(loaded.weight, module.weight)
+    assert not loaded.weight.requires_grad
+    X = torch.randn(4, 3)
+    assert torch.equal(loaded(X), module(X))

@@ -11,7 +11,7 @@ from skensemble._types import Batch
 
 from .chains import Chains, batchable_attention
 from .generators import forked
-from .modules import call_module, computes_members
+from .modules import call_module, computes_members, first_output
 from .snapshots import named_tensors
 
 #: Optimizers that treat each number of a parameter by itself, so that a step on stacked parameters
@@ -45,16 +45,11 @@ def can_train_as_one(modules: list[nn.Module], X: Batch) -> bool:
     # vmap heeds a padding row in the first chain alone.
     if any(getattr(part, "padding_idx", None) is not None for part in modules[0].modules()):
         return False
-    modules = copy.deepcopy(modules[:2])
-    for module in modules:
-        for part in module.modules():
-            if isinstance(part, Dropout):
-                part.p = 0.0  # random masks would leave nothing to compare
-    alone, together = copy.deepcopy(modules), copy.deepcopy(modules)
     device = next((tensor.device for _, tensor in named_tensors(modules[0])), None)
     try:
         with warnings.catch_warnings(), forked(device), batchable_attention():
             warnings.simplefilter("error")
+            alone, together = _without_dropout(modules[:2]), _without_dropout(modules[:2])
             chains = Chains(together)
             for training in (False, True):
                 for module in (*alone, chains):
@@ -64,9 +59,19 @@ def can_train_as_one(modules: list[nn.Module], X: Batch) -> bool:
                 elif not _are_alike(alone, chains, X):
                     return False
             chains.single()
-    except Exception:  # whatever vmap refuses, the chains can train one by one
+    except Exception:  # whatever vmap or deepcopy refuses, the chains can train one by one
         return False
     return True
+
+
+def _without_dropout(modules: list[nn.Module]) -> list[nn.Module]:
+    """Copy modules without their dropout: random masks would leave nothing to compare."""
+    modules = copy.deepcopy(modules)
+    for module in modules:
+        for part in module.modules():
+            if isinstance(part, Dropout):
+                part.p = 0.0
+    return modules
 
 
 def _is_random(module: nn.Module, X: Batch) -> bool:
@@ -74,12 +79,12 @@ def _is_random(module: nn.Module, X: Batch) -> bool:
     # Two copies, since a call may change buffers on which the next one depends.
     one, other = copy.deepcopy(module), copy.deepcopy(module)
     with torch.no_grad():
-        return not torch.equal(call_module(one, X), call_module(other, X))
+        return not torch.equal(*(first_output(call_module(made, X)) for made in (one, other)))
 
 
 def _are_alike(modules: list[nn.Module], chains: Chains, X: Batch) -> bool:
     """Tell whether outputs, gradients and buffers are those of each module alone."""
-    expected = torch.stack([call_module(module, X) for module in modules])
+    expected = torch.stack([first_output(call_module(module, X)) for module in modules])
     got = chains.each(chains.shared(X))
     pairs = [(got.detach(), expected.detach())]
     for outputs in (got, expected):

@@ -32,6 +32,9 @@ from .losses import NO_IGNORED_CLASS
 
 LossAndGradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
+#: Shares of dropped units above this one leave so few that their number must be drawn finely.
+COARSE_DROPOUT = 63 / 64
+
 #: Activations without parameters, and what overwrites their input.
 _IN_PLACE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.ReLU: torch.relu_,
@@ -130,16 +133,26 @@ def mish_and_slope(h: Tensor) -> Tensor:
 def unit_masks(X: Tensor, units: list[int], dropout: float) -> list[Tensor]:
     """Draw the factors of dropout for each layer: 0, or 1 divided by the share that is kept.
 
-    Four units share one random number of 64 bits: drawing is what dropout costs.
+    Four units share one random number of 64 bits: drawing is what dropout costs. Where hardly any
+    is kept, 16 bits each would be too coarse.
     """
     n_rows = X.shape[0] * X.shape[1]
     sizes = [n_rows * n_units for n_units in units]
+    if dropout > COARSE_DROPOUT:
+        draws = torch.rand(sum(sizes), dtype=torch.float64, device=X.device)
+        mask = (draws >= dropout).to(X.dtype).mul_(1 / (1 - dropout))
+        return _as_masks(mask, X, sizes, units)
     n_draws = -(-sum(sizes) // 4)
     bits = torch.empty(n_draws, dtype=torch.int64, device=X.device).random_(-(2**63), None)
     mask = torch.empty(4 * n_draws, dtype=X.dtype, device=X.device)
     # Each 16 bits are an integer that lies below the bound with the probability `dropout`.
     torch.ge(bits.view(torch.int16), round(dropout * 2**16) - 2**15, out=mask)
-    parts = mask.mul_(1 / (1 - dropout))[: sum(sizes)].split(sizes)
+    return _as_masks(mask.mul_(1 / (1 - dropout))[: sum(sizes)], X, sizes, units)
+
+
+def _as_masks(mask: Tensor, X: Tensor, sizes: list[int], units: list[int]) -> list[Tensor]:
+    """Cut a mask of all layers into those of each."""
+    parts = mask.split(sizes)
     return [part.view(*X.shape[:2], n) for part, n in zip(parts, units, strict=True)]
 
 

@@ -159,8 +159,8 @@ def _as_kind_of(tensor: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
 def batchable_attention() -> Iterator[None]:
     """Compute attention by its single products: vmap has no rule for the fused kernels."""
     is_fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
     try:
+        torch.backends.mha.set_fastpath_enabled(False)
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:

@@ -111,6 +111,18 @@ class Generators:
             module.set_rng_state(torch.from_numpy(state["device"].copy()))
 
 
+def on_named_device(device: str | torch.device | None) -> AbstractContextManager[object]:
+    """Make tensors of no named device on the CPU, where torch's default is a third device.
+
+    Torch makes some itself, and so may a module of the user's. A default that is the net's own
+    device stays.
+    """
+    default = torch.get_default_device().type
+    if default == "cpu" or default == str(device).split(":")[0]:
+        return contextlib.nullcontext()
+    return torch.device("cpu")
+
+
 def forked(device: torch.device | None) -> AbstractContextManager[None]:
     """Restore torch's global generators, of the CPU and of the device, on leaving."""
     if device is None or device.type in ("cpu", "meta"):

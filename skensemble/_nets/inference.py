@@ -1,6 +1,5 @@
 """All members over a stream of batches."""
 
-import copy
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, Self
@@ -12,7 +11,7 @@ from skensemble._compat import uncompiled
 from skensemble._types import Array, Batch, State
 
 from .by_hand import shorten_sequences
-from .modules import computes_members
+from .modules import computes_members, copy_of
 from .snapshots import Place, Snapshots, named_tensors, places, stack_tensors
 
 #: Rows that every member predicts before the next ones are fetched: few enough for the cache.
@@ -76,14 +75,13 @@ def _member_calls(net: Net, states: list[State]) -> Iterator[Callable[[Batch], t
     members in turn, unless a part holds its tensors in a second place, as recurrent layers do.
     """
     module = uncompiled(net.module_)
-    # Deepcopy takes from its memo what stands there for a tensor, in place of a copy.
     if any(_has_loose_tensors(part) for part in module.modules()):
         for state in states:
             memo = {id(tensor): state[name] for name, tensor in named_tensors(module)}
-            yield net.with_module(_prepare(copy.deepcopy(module, memo))).scores
+            yield net.with_module(_prepare(copy_of(module, memo))).scores
         return
     memo = {id(tensor): tensor for _, tensor in named_tensors(module)}
-    member = net.with_module(_prepare(copy.deepcopy(module, memo)))
+    member = net.with_module(_prepare(copy_of(module, memo)))
     where = list(places(member.module_))
     for state in states:
         yield functools.partial(_infer_with, member, where, state)

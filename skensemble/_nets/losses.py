@@ -1,7 +1,16 @@
-"""The loss of weighted rows, and the loss of many chains."""
+"""The loss of weighted rows, the loss of many chains, and whether a loss fits the outputs."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from skensemble._compat import uncompiled
+
+from .generators import forked
+from .modules import copy_of, first_output
 
 #: Torch's default of ``ignore_index``: it ignores no class, since ours are counted from 0.
 NO_IGNORED_CLASS = -100
@@ -108,3 +117,95 @@ def differentiate(criterion: nn.Module, y_pred: Tensor, y_true: Tensor) -> tuple
     loss.backward()
     assert leaf.grad is not None
     return loss.detach(), leaf.grad
+
+
+def check_criterion(criterion: nn.Module, outputs: Any, y: Tensor) -> bool:
+    """Refuse a criterion that cannot be computed from a module's outputs, or differentiated.
+
+    `outputs` is what the module returned for the first few rows, and `y` has the targets of all:
+    integers are class numbers. Return whether the criterion takes the first of several outputs;
+    where it can, it takes all of them, as in skorch.
+    """
+    criterion = uncompiled(criterion)  # compiling it for a few rows would take seconds
+    scores, name = first_output(outputs), type(criterion).__name__
+    few = y[: len(scores)].to(scores.device)
+    if isinstance(outputs, tuple) and _fault_of(criterion, outputs, few) is None:
+        return False
+    if fault := _fault_of(criterion, scores, few):
+        raise ValueError(
+            f"Got criterion={name}, but expected {_word_rule(scores, y)}; given "
+            f"{_describe(scores)} and {_describe(few)}, {fault}."
+        )
+    if isinstance(criterion, nn.NLLLoss | nn.KLDivLoss) and not _are_log_probabilities(scores):
+        raise ValueError(
+            f"Got criterion={name} with a module that returns raw scores, but expected logarithms "
+            "of probabilities: use nn.CrossEntropyLoss, which takes raw scores, or end the module "
+            "with nn.LogSoftmax(dim=1)."
+        )
+    for kind, (is_right, rule) in _RULES_OF_TARGETS.items():
+        if isinstance(criterion, kind) and y.is_floating_point() and not bool(is_right(y).all()):
+            raise ValueError(f"Got criterion={name}, but expected a y that it is for: {rule}.")
+    return True
+
+
+#: What a criterion asks of targets without looking at them.
+_RULES_OF_TARGETS: dict[type[nn.Module], tuple[Callable[[Tensor], Tensor], str]] = {
+    nn.BCEWithLogitsLoss: (lambda y: (y >= 0) & (y <= 1), "values from 0 to 1"),
+    nn.MultiLabelSoftMarginLoss: (lambda y: (y >= 0) & (y <= 1), "values from 0 to 1"),
+    nn.HingeEmbeddingLoss: (lambda y: y.abs() == 1, "values of -1 and 1"),
+    nn.SoftMarginLoss: (lambda y: y.abs() == 1, "values of -1 and 1"),
+    nn.PoissonNLLLoss: (lambda y: y >= 0, "values of at least 0"),
+}
+
+
+def _are_log_probabilities(scores: Tensor) -> bool:
+    total = scores.double().exp().sum(dim=-1)
+    return scores.ndim == 2 and torch.allclose(total, torch.ones_like(total), atol=1e-3)
+
+
+def _fault_of(criterion: nn.Module, outputs: Any, y: Tensor) -> str | None:
+    """Say what is wrong with a loss of a few rows; None: nothing."""
+    scores = first_output(outputs)
+    is_single = y.is_floating_point() and (scores.ndim == 1 or scores.shape[1] == 1)
+    if is_single and isinstance(criterion, nn.CrossEntropyLoss):
+        return "the loss is that of a single class, whatever the output"
+    # Of other counts than classes, or a loss of broadcast targets might pass.
+    n_rows = 11 if 11 not in scores.shape[1:] else 13
+    rows = torch.arange(n_rows, device=y.device) % len(y)
+    try:
+        with warnings.catch_warnings(), forked(scores.device), torch.enable_grad():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message="Using a target size")  # it is broadcast
+            # In eval mode: what a criterion counts in training, it counts of training alone.
+            loss = copy_of(criterion).eval()(_chosen(outputs, rows, len(y)), y[rows])
+            if not isinstance(loss, Tensor) or loss.numel() != 1:
+                kind = _describe(loss) if isinstance(loss, Tensor) else type(loss).__name__
+                return f"it returned {kind} and not one number (reduction='mean')"
+            loss.backward()
+    except Exception as error:  # whatever a criterion raises for what it cannot take
+        return f"it raised {type(error).__name__}: {str(error).rstrip('.')}"
+    return None
+
+
+def _chosen(outputs: Any, rows: Tensor, n_rows: int) -> Any:
+    """Return rows of the outputs, to be differentiated."""
+    if isinstance(outputs, tuple):
+        parts = [_chosen(part, rows, n_rows) for part in outputs]
+        return type(outputs)(*parts) if hasattr(outputs, "_fields") else tuple(parts)
+    if not isinstance(outputs, Tensor) or outputs.shape[:1] != (n_rows,):
+        return outputs
+    return outputs.detach()[rows].requires_grad_(outputs.is_floating_point())
+
+
+def _word_rule(scores: Tensor, y: Tensor) -> str:
+    shape = ", ".join(["n", *map(str, scores.shape[1:])]) + ("," if scores.ndim == 1 else "")
+    if y.is_floating_point():
+        return f"one that takes outputs and targets of shape ({shape}), such as nn.MSELoss"
+    return (
+        f"one that takes raw scores of shape ({shape}) and class numbers of shape (n,), such as "
+        "nn.CrossEntropyLoss"
+    )
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"shape {tuple(tensor.shape)} of {tensor.dtype}"

@@ -1,14 +1,19 @@
-"""A user's module: what it is given, whether it fits the data, and how its parameters are reset."""
+"""A user's module: what it is given, whether it fits the data, how it is reset and copied."""
 
 import contextlib
+import copy
 import inspect
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeGuard
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeGuard, TypeVar
 
 import torch
 from torch import nn
 
+from skensemble._compat import is_reparametrized
 from skensemble._types import Batch, ModuleLike, Options, State
+
+_T = TypeVar("_T")
 
 #: Adds to the gradients of parameters what follows from the gradients of outputs.
 Pullback = Callable[[torch.Tensor], None]
@@ -47,6 +52,47 @@ def keyword_names(constructor: Callable[..., object]) -> set[str] | None:
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+
+
+#: Names that others give to what is called `n_inputs` and `n_outputs` here.
+_OTHER_NAMES = {
+    "n_inputs": (
+        "in_features", "input_dim", "in_dim", "input_size", "in_size", "n_features", "num_features",
+        "n_in", "d_in", "dim_in", "num_inputs", "in_channels", "n_input", "input_features",
+    ),
+    "n_outputs": (
+        "out_features", "output_dim", "out_dim", "output_size", "out_size", "num_classes",
+        "n_classes", "n_out", "d_out", "dim_out", "num_outputs", "num_labels", "n_labels",
+        "out_channels", "n_output", "output_features",
+    ),
+}  # fmt: skip
+
+
+def word_missing(module: ModuleLike, given: set[str]) -> str | None:
+    """Word the error for a constructor that requires more than what it is given.
+
+    None: it requires nothing more, or cannot be asked.
+    """
+    constructor = constructor_of(module)
+    try:
+        parameters = inspect.signature(constructor).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    missing = [p.name for p in parameters if p.default is p.empty and p.kind in kinds]
+    missing = [name for name in missing if name not in given]
+    if not missing:
+        return None
+    renamed = [
+        f"{other} to {name}" for name, others in _OTHER_NAMES.items() for other in missing
+        if other in others
+    ]  # fmt: skip
+    rename = f"rename {' and '.join(renamed)}, which the data decide, or " if renamed else ""
+    return (
+        f"Got module={getattr(constructor, '__name__', repr(constructor))}, whose constructor "
+        f"requires {' and '.join(missing)}, but expected a value for each: {rename}pass "
+        f"{' and '.join(f'module__{name}=' for name in missing)}."
+    )
 
 
 def data_arguments(module: ModuleLike, given: set[str], sizes: Options) -> Options:
@@ -147,3 +193,61 @@ def check_can_reset(module: nn.Module, why: str = "restart='cold'") -> None:
                 "parameters but no reset_parameters(), but expected one to draw them anew: add "
                 "it, or pass the module's class instead of an instance."
             )
+        if is_reparametrized(part):
+            raise ValueError(
+                f"Got {why} with a module whose part {name or type(part).__name__!r} computes its "
+                "weight from others, as weight_norm does, but expected one whose "
+                "reset_parameters() draws all of them anew: pass the module's class instead of an "
+                "instance."
+            )
+
+
+def copy_of(value: _T, replaced: Mapping[int, object] | None = None) -> _T:
+    """Return a deep copy of a module, or of what holds some.
+
+    `replaced` has, by the identity of a part, what takes its place. :func:`copy.deepcopy` refuses
+    a tensor that was computed from parameters, such as the ``weight`` of
+    ``torch.nn.utils.weight_norm``: it is detached, since the next forward pass computes it anew. It
+    refuses locks, files and generators too: they are shared between the copies.
+    """
+    try:
+        return copy.deepcopy(value, dict(replaced or {}))
+    except Exception:  # whatever a part raises, the others can be copied
+        return _copy_part(value, dict(replaced or {}))
+
+
+def _copy_part(part: Any, memo: dict[int, Any]) -> Any:
+    """Copy modules and containers part by part, the rest as deepcopy does where it can."""
+    if id(part) in memo:
+        return memo[id(part)]
+    kind = type(part)
+    if isinstance(part, torch.Tensor) and not part.is_leaf:
+        memo[id(part)] = part.detach().clone()
+    elif isinstance(part, nn.Module):
+        memo[id(part)] = made = object.__new__(kind)
+        made.__dict__.update({name: _copy_part(value, memo) for name, value in vars(part).items()})
+    elif kind in (dict, OrderedDict):
+        memo[id(part)] = made = kind()
+        made.update((_copy_part(key, memo), _copy_part(part[key], memo)) for key in part)
+    elif kind is list:
+        memo[id(part)] = made = []
+        made += [_copy_part(value, memo) for value in part]
+    elif kind is tuple:
+        memo[id(part)] = tuple(_copy_part(value, memo) for value in part)
+    else:
+        memo[id(part)] = _copy_or_share(part, memo)
+    return memo[id(part)]
+
+
+def _copy_or_share(part: Any, memo: dict[int, Any]) -> Any:
+    """Copy as deepcopy does, or return the part itself."""
+    # Deepcopy notes half of what it was at when it fails: only a whole copy is believed.
+    own = dict(memo)
+    try:
+        made = copy.deepcopy(part, own)
+    except Exception:
+        return part
+    # Deepcopy keeps alive what it has seen, under the memo's own identity.
+    memo.setdefault(id(memo), []).extend(own.pop(id(own), []))
+    memo.update(own)
+    return made

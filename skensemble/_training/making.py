@@ -1,9 +1,8 @@
 """The nets of a fit: made anew for each chain, or carried on from an earlier call."""
 
-import copy
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from skorch import NeuralNet
@@ -12,14 +11,22 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from skensemble._compat import module_names, optimizers_of, own_callback_names
-from skensemble._data.rows import TensorRows
+from skensemble._data.rows import ConvertedRows, Features, TensorRows
 from skensemble._nets.batchable import BY_ELEMENTS, can_train_as_one
 from skensemble._nets.generators import Generators
-from skensemble._nets.losses import learns_nothing
-from skensemble._nets.modules import check_can_reset, data_arguments
+from skensemble._nets.losses import check_criterion, learns_nothing
+from skensemble._nets.modules import (
+    check_can_reset,
+    computes_members,
+    copy_of,
+    data_arguments,
+    first_output,
+    word_missing,
+)
 from skensemble._types import Batch, CriterionLike, ModuleLike, Options
+from skensemble._warnings import warn
 
-from .net import Rows, SnapshotNet, mixed_net
+from .net import Rows, SnapshotNet, copy_net, has_plain_loss, mixed_net
 from .threads import few_threads
 from .user_callbacks import (
     CallbackLike,
@@ -56,7 +63,7 @@ class Recipe(NamedTuple):
     def arguments(self) -> Options:
         """Return the keyword arguments of one net."""
         # Copied with one memo: instances among the arguments are trained, and may be shared.
-        keywords, module = copy.deepcopy((self.keywords, self.module))
+        keywords, module = copy_of((self.keywords, self.module))
         made = {f"optimizer__{name}": value for name, value in self.optimizer_defaults.items()}
         made |= {
             name.removeprefix("net__"): value
@@ -68,7 +75,7 @@ class Recipe(NamedTuple):
         made |= {f"module__{name}": size for name, size in sizes.items()}
         if self.is_small:
             made["module__dropout"] = made["module__column_dropout"] = 0.0
-        made |= {"module": module, "criterion": copy.deepcopy(self.criterion)}
+        made |= {"module": module, "criterion": copy_of(self.criterion)}
         return {**made, "optimizer": self.optimizer, **self.settings}
 
     def instances(self) -> list[nn.Module]:
@@ -103,6 +110,45 @@ class Ready(NamedTuple):
         return few_threads(net.of_one_chain(), self.probe_rows, n_probed, n_together)
 
 
+#: Columns are of like scale where none is so many times as wide as another, nor lies so many of its
+#: own widths from 0.
+_WIDEST, _FARTHEST = 1e3, 30
+
+#: Rows that are looked at for it.
+_N_LOOKED_AT = 1000
+
+
+def warn_of_scales(X: Features, module: nn.Module) -> None:
+    """Warn where a module of the user's is to learn from a table of very different columns."""
+    first = next((part for part in module.modules() if not next(part.children(), None)), None)
+    is_cared_for = isinstance(first, nn.BatchNorm1d) or computes_members(module)
+    if is_cared_for or not isinstance(X, torch.Tensor | ConvertedRows):
+        return
+    rows = X[:: max(1, len(X) // _N_LOOKED_AT)]
+    if rows.ndim != 2 or not rows.is_floating_point():
+        return
+    rows = rows.double()
+    low, high = rows.amin(dim=0), rows.amax(dim=0)
+    width = high - low
+    varies = (width > 0) & width.isfinite()
+    if not bool(varies.any()):
+        return
+    widths = width[varies]
+    ratio = float(widths.max() / widths.min())
+    distance = float((rows.mean(dim=0).abs() / width)[varies].max())
+    if ratio > _WIDEST or distance > _FARTHEST:
+        seen = (
+            f"widths from {float(widths.min()):.3g} to {float(widths.max()):.3g}"
+            if ratio > _WIDEST
+            else f"one lies {distance:.0f} times its own width from 0"
+        )
+        warn(
+            f"Got X with columns of very different scale ({seen}), but a module of your own sees "
+            "them as they are, and learns best from columns near 0 and of like scale: put a "
+            "StandardScaler before the estimator in a Pipeline."
+        )
+
+
 def make_nets(
     recipe: Recipe, generators: list[Generators], probe_rows: Batch, *, has_unseen: bool
 ) -> list[SnapshotNet]:
@@ -134,6 +180,9 @@ def _make_net(recipe: Recipe, probe_rows: Batch, has_unseen: bool, *, reset: boo
             net.reset_instances()
         net.initialize()
     except Exception as error:
+        given = {name.removeprefix("module__") for name in arguments if name.startswith("module__")}
+        if isinstance(error, TypeError) and (said := word_missing(recipe.module, given)):
+            raise ValueError(said) from error
         made = {name: arguments[name] for name in ("module", "criterion", "optimizer", "device")}
         raise ValueError(
             f"The net could not be made from {made} and their arguments: {type(error).__name__}: "
@@ -145,8 +194,9 @@ def _make_net(recipe: Recipe, probe_rows: Batch, has_unseen: bool, *, reset: boo
             f"Got net={recipe.net_class.__name__} with the modules {names}, but expected one: a "
             "snapshot is of one module, so make the others part of it."
         )
+    names = [name for name, _ in net.module_.named_parameters()]
     for callback in _users_callbacks(net):
-        check_callback(callback, has_unseen)
+        check_callback(callback, has_unseen, names)
     check_callback_keywords(net)
     del net.probe_rows_
     return net
@@ -159,7 +209,7 @@ def carry_on(nets: list[SnapshotNet], batch_size: int, lr_ratio: float) -> list[
     """
     copies = []
     for fitted in nets:
-        net = copy.deepcopy(fitted)
+        net = copy_net(fitted)
         net.callbacks_ = copy_callbacks(fitted.callbacks_)
         if lr_ratio != 1:
             for optimizer in optimizers_of(net).values():
@@ -171,15 +221,40 @@ def carry_on(nets: list[SnapshotNet], batch_size: int, lr_ratio: float) -> list[
     return copies
 
 
-def try_out(net: SnapshotNet, probe_rows: Batch, module_name: str) -> torch.Tensor:
-    """Return the output for a few rows; an error of the module is told with their shape."""
+def try_out(
+    net: SnapshotNet, probe_rows: Batch, module_name: str
+) -> tuple[torch.Tensor, tuple[Any, ...] | torch.Tensor]:
+    """Return the scores of a few rows, and what the module returned, be it several outputs.
+
+    An error of the module is told with the rows' shape.
+    """
     try:
-        return net.of_one_chain().probe(probe_rows)
+        outputs = net.of_one_chain().probe(probe_rows, whole=True)
+        return first_output(outputs), outputs
     except Exception as error:
         raise ValueError(
             f"Got module={module_name}, but expected one that takes {_describe(probe_rows)}: "
-            f"{error}"
+            f"{error}{_hint_at_integers(probe_rows)}"
         ) from error
+
+
+def _hint_at_integers(X: Batch) -> str:
+    """Return what to do where whole numbers, such as those of images, came to a layer of floats."""
+    parts = X.values() if isinstance(X, dict) else [X]
+    if not any(part.dtype == torch.int64 for part in parts):
+        return ""
+    return (
+        " (X has whole numbers, which stay so, for embeddings: divide images by 255, or give "
+        "X.astype('float32'), where the module is for floats)"
+    )
+
+
+def try_criterion(nets: list[SnapshotNet], outputs: Any, y: torch.Tensor) -> None:
+    """Refuse a criterion that does not fit what the module returned for the targets `y`."""
+    if has_plain_loss(nets[0]):  # of another loss nobody can know what it takes
+        takes_first = check_criterion(nets[0].criterion_, outputs, y)
+        for net in nets:
+            net.takes_first_ = takes_first
 
 
 def join_chains(nets: list[SnapshotNet], rows: Rows, probe_rows: Batch) -> list[SnapshotNet]:
@@ -198,6 +273,7 @@ def _trains_by_elements(net: SnapshotNet) -> bool:
     return (
         len(optimizers) == 1
         and type(optimizers[0]) in BY_ELEMENTS
+        and net.takes_first_
         and net.is_lean()
         and net.infers_plainly()
         and net.iterator_train is DataLoader

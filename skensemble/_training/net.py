@@ -6,7 +6,7 @@ All that is particular to speed stands behind :meth:`SnapshotNet.run_single_epoc
 import copy
 import itertools
 from collections.abc import Callable, Iterable
-from typing import Self
+from typing import Any, Self
 
 import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
@@ -23,6 +23,7 @@ from skensemble._nets.generators import forked
 from skensemble._nets.losses import WeightedLoss
 from skensemble._nets.modules import (
     call_module,
+    copy_of,
     evaluating,
     first_output,
     is_lazy,
@@ -54,6 +55,8 @@ class SnapshotNet(NeuralNet):
     #: The module of all chains, where they train as one; ``module_`` is the first chain's then,
     #: but while training goes on.
     batched_: Chains | None = None
+    #: Whether the criterion takes the first of several outputs, and not all of them as a tuple.
+    takes_first_: bool = True
     #: A few rows; only there while the net is made.
     probe_rows_: Batch
     module_: nn.Module
@@ -83,30 +86,39 @@ class SnapshotNet(NeuralNet):
         other.__dict__ = {**self.__dict__, "module_": module, **changes}
         return other
 
-    def scores(self, X: Batch) -> torch.Tensor:
+    def scores(self, X: Batch, *, whole: bool = False) -> Any:
         """Return the raw outputs for a batch on the net's device, by the net's own inference.
 
-        Those of chains that train as one have the chains as a new first axis.
+        Those of chains that train as one have the chains as a new first axis. With `whole`, several
+        outputs of a module are returned as they are, not the first of them.
         """
         if isinstance(self.module_, Chains):
             return self.module_.each(self.module_.shared(X))
         if self.infers_plainly():
-            return first_output(call_module(self.module_, X))
-        if type(self).evaluation_step is not NeuralNet.evaluation_step:
-            return first_output(self.evaluation_step((X, None), training=False))
-        return first_output(self.infer(X))
+            outputs = call_module(self.module_, X)
+        elif type(self).evaluation_step is not NeuralNet.evaluation_step:
+            outputs = self.evaluation_step((X, None), training=False)
+        else:
+            outputs = self.infer(X)
+        return outputs if whole else first_output(outputs)
 
     @classmethod
     def infers_plainly(cls) -> bool:
         """Tell whether inference is a call of the module and nothing else."""
         return cls.infer is NeuralNet.infer and cls.evaluation_step is NeuralNet.evaluation_step
 
-    def probe(self, X: Batch) -> torch.Tensor:
+    def probe(self, X: Batch, *, whole: bool = False) -> Any:
         """Return the scores of a few rows; buffers and generators are left as found."""
         tensors = itertools.chain(self.module_.parameters(), self.module_.buffers())
         device = next((tensor.device for tensor in tensors), None)
         with torch.no_grad(), evaluating(self.module_), forked(device):
-            return self.scores(X)
+            return self.scores(X, whole=whole)
+
+    def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Return the loss, of the first of several outputs where the criterion takes that."""
+        y_pred = first_output(y_pred) if self.takes_first_ else y_pred
+        # Not the next class's: that of skorch's classifier takes a logarithm first.
+        return NeuralNet.get_loss(self, y_pred, y_true, *args, **kwargs)
 
     def get_params_for_optimizer(
         self, prefix: str, named_parameters: Iterable[tuple[str, nn.Parameter]]
@@ -210,7 +222,7 @@ class SnapshotNet(NeuralNet):
 
     def join(self, modules: list[nn.Module]) -> None:
         """Train the modules of several chains as one."""
-        self.module_ = Chains(copy.deepcopy(modules))
+        self.module_ = Chains([copy_of(module) for module in modules])
         self._quietly(_compat.remake_optimizer)
 
     def of_one_chain(self) -> Self:
@@ -249,7 +261,7 @@ class SnapshotNet(NeuralNet):
             with generators.within():  # each chain draws what it would draw alone
                 self.reset_instances()
                 self._quietly(_compat.remake_module)
-            modules.append(copy.deepcopy(self.module_))
+            modules.append(copy_of(self.module_))
         self.join(modules)
 
     def reset_instances(self) -> None:
@@ -268,16 +280,8 @@ class SnapshotNet(NeuralNet):
             self.verbose = verbose
 
     def __getstate__(self) -> Options:
-        """Keep arrays in place of tensors, optimizers as state dicts, and nothing of the data.
-
-        An optimizer knows its parameters by identity, which they lose as arrays. It is made anew
-        around the loaded module, and takes up its state there. The session refers to the data.
-        """
-        state = vars(self).copy()
-        state.pop("session_", None)
-        names = _compat.optimizers_of(self)
-        optimizers = {name: state.pop(name + "_").state_dict() for name in names}
-        return as_arrays({"net": state, "optimizers": optimizers})
+        """Keep arrays in place of tensors, optimizers as state dicts, and nothing of the data."""
+        return as_arrays(_kept(self))
 
     def __setstate__(self, state: Options) -> None:
         self.__dict__.update(state["net"])
@@ -305,6 +309,37 @@ class ClassifierNet(_compat.RawScores, SnapshotNet, NeuralNetClassifier):
 
 class RegressorNet(SnapshotNet, NeuralNetRegressor):
     """The net of :class:`SnapshotEnsembleRegressor`."""
+
+
+def has_plain_loss(net: SnapshotNet) -> bool:
+    """Tell whether a net's loss is a call of its criterion and nothing else."""
+    if type(net).get_loss not in (NeuralNet.get_loss, SnapshotNet.get_loss):
+        return False
+    steps = ("train_step", "train_step_single")
+    return all(getattr(type(net), name) is getattr(NeuralNet, name) for name in steps)
+
+
+def copy_net(net: SnapshotNet) -> SnapshotNet:
+    """Copy a net, also where its module holds what deepcopy refuses."""
+    try:
+        return copy.deepcopy(net)
+    except Exception:  # whatever a part of the module raises
+        made = object.__new__(type(net))
+        made.__setstate__(copy_of(_kept(net)))
+        return made
+
+
+def _kept(net: SnapshotNet) -> Options:
+    """Return a net's state with optimizers as state dicts, and nothing of the data.
+
+    An optimizer knows its parameters by identity, which they lose as arrays. It is made anew around
+    the loaded module, and takes up its state there. The session refers to the data.
+    """
+    state = vars(net).copy()
+    state.pop("session_", None)
+    names = _compat.optimizers_of(net)
+    optimizers = {name: state.pop(name + "_").state_dict() for name in names}
+    return {"net": state, "optimizers": optimizers}
 
 
 _mixed: dict[type[NeuralNet], type[SnapshotNet]] = {}

@@ -1,11 +1,21 @@
 """Callbacks of the user: which can work here, and what they look at."""
 
 import copy
+import fnmatch
+import functools
 from collections.abc import Sequence
 from typing import TypeAlias
 
 from skorch import NeuralNet
-from skorch.callbacks import Callback, LRScheduler, PassthroughScoring, PrintLog
+from skorch.callbacks import (
+    Callback,
+    InputShapeSetter,
+    LRScheduler,
+    ParamMapper,
+    PassthroughScoring,
+    PrintLog,
+    WandbLogger,
+)
 from skorch.callbacks.scoring import ScoringBase
 
 from skensemble._compat import named_callbacks
@@ -40,16 +50,34 @@ def copy_callbacks(callbacks: Sequence[CallbackLike] | None) -> list[CallbackLik
     ]
 
 
-def check_callback(callback: Callback, has_unseen: bool) -> None:
-    """Refuse a callback that cannot work here."""
+def check_callback(callback: Callback, has_unseen: bool, parameters: Sequence[str]) -> None:
+    """Refuse a callback that cannot work here; `parameters` are the names of the module's."""
     name = type(callback).__name__
     if isinstance(callback, LRScheduler):
         raise ValueError(
             f"Got callback {name}, but the learning rate is set at every step by schedule=; "
             "expected a callback that leaves it alone."
         )
+    if getattr(callback, "load_best", False):
+        raise ValueError(
+            f"Got {name}(load_best=True), but expected load_best=False: the snapshots at the ends "
+            "of cycles predict, and nothing is loaded after them; weigh the cycles by rows that "
+            "validation= leaves out and members='stacked', or end the run by early_stopping=True."
+        )
+    if isinstance(callback, InputShapeSetter):
+        raise ValueError(
+            f"Got callback {name}, but expected none: a parameter of the module's constructor "
+            "that is named n_inputs is given the number of columns."
+        )
+    if isinstance(callback, ParamMapper):
+        _check_patterns(callback, parameters)
     if has_unseen or not looks_at_unseen(callback):
         return
+    if isinstance(callback, WandbLogger):
+        raise ValueError(
+            f"Got {name}(save_model=True), but no rows are left out to choose it by; expected "
+            "save_model=False, or rows left out by validation=, such as validation='cross'."
+        )
     if isinstance(callback, ScoringBase | PassthroughScoring):
         raise ValueError(
             f"Got {name}(on_train=False), but no rows are left out; expected on_train=True, or "
@@ -60,6 +88,22 @@ def check_callback(callback: Callback, has_unseen: bool) -> None:
         f"of the training rows, such as {callback.monitor.replace('valid', 'train', 1)!r}, or rows "
         "left out by validation=, such as validation='cross'."
     )
+
+
+def _check_patterns(callback: ParamMapper, parameters: Sequence[str]) -> None:
+    """Refuse a pattern that stands for no parameter; skorch would pass it over."""
+    given = callback.patterns
+    for pattern in given if isinstance(given, list | tuple) else [given]:
+        matches = pattern if callable(pattern) else functools.partial(_matches, pattern)
+        if not any(map(matches, parameters)):
+            raise ValueError(
+                f"Got {type(callback).__name__}({pattern!r}), but expected a pattern that stands "
+                f"for some of the module's parameters: {', '.join(parameters)}."
+            )
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return fnmatch.fnmatch(name, pattern)
 
 
 def check_callback_keywords(net: NeuralNet) -> None:
@@ -77,6 +121,8 @@ def looks_at_unseen(callback: Callback) -> bool:
     """Tell whether a callback needs values of unseen rows after each epoch."""
     if isinstance(callback, ScoringBase | PassthroughScoring):
         return not callback.on_train
+    if isinstance(callback, WandbLogger):
+        return callback.save_model
     monitor = getattr(callback, "monitor", None)
     return isinstance(monitor, str) and monitor.startswith("valid")
 
