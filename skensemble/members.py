@@ -26,6 +26,10 @@ _NO_WEIGHT = 1e-5
 #: Least gain, by the gradient, for which a further cycle is let in, and how many are at once.
 _SLACK, _AT_ONCE = 1e-7, 8
 
+#: Most by which a minimum may lie below what was found. The optimizer ends some 1e-6 above it, or
+#: far above: where it is stuck.
+_STUCK = 1e-3
+
 #: From weights to their loss and its gradient.
 Loss = Callable[[Floats], tuple[float, Floats]]
 
@@ -45,6 +49,14 @@ class Unseen(NamedTuple):
         """Hold the probabilities of the true class alone, (M, n): the only class, number 0."""
         y = np.broadcast_to(np.intp(0), probabilities.shape[1:])
         return cls(probabilities[:, :, None], y, sample_weight)
+
+    def up_to(self, n_cycles: int) -> "Unseen":
+        """Return the same for the first cycles alone."""
+        return self._replace(predictions=self.predictions[:n_cycles])
+
+    def in_units(self, units: Floats) -> "Unseen":
+        """Divide the values of each output by its unit, so that each counts alike."""
+        return Unseen(self.predictions / units, self.y / units, self.sample_weight)
 
     def score(self, weights: Floats) -> float:
         """Return the negative log-loss or squared error of the weighted mean: higher is better."""
@@ -73,7 +85,8 @@ def stacked(predictions: Floats, y: Array, sample_weight: Floats) -> Floats:
     """Find the convex weights of the cycles with the least loss on unseen rows.
 
     The loss is the log-loss or the squared error, whose minimum over the simplex is a convex
-    problem (Wolpert 1992; Breiman 1996, section 2).
+    problem (Wolpert 1992; Breiman 1996, section 2). It is at most that of the best cycle alone and
+    that of equal weights.
 
     Parameters
     ----------
@@ -97,18 +110,39 @@ def stacked(predictions: Floats, y: Array, sample_weight: Floats) -> Floats:
     array([0.75, 0.25])
     """
     loss = _loss_of_weights(predictions, y, sample_weight)
-    weights = np.zeros(len(predictions))
-    weights[np.argmin([loss(single)[0] for single in np.eye(len(predictions))])] = 1
-    # Few cycles have a weight. From the best one on, those are let in that the gradient asks for,
-    # until it asks for none: then the minimum over those few is that over all.
-    for _ in range(len(predictions)):
+    weights = _from_the_best(loss, len(predictions))
+    gradient = loss(weights)[1]
+    # A convex loss is nowhere less than its tangent.
+    if gradient @ weights - gradient.min() > _STUCK:
+        # Each cycle alone may be so sure of a mistake that its slope there says nothing. The mean
+        # of all is not.
+        equal = all_cycles(len(predictions))
+        others = [equal, _minimize(loss, equal, np.arange(len(predictions)))]
+        weights = min([weights, *others], key=lambda w: loss(w)[0])
+    return weights
+
+
+def _from_the_best(loss: Loss, n_cycles: int) -> Floats:
+    """Find convex weights of little loss, beginning with the best cycle alone."""
+    weights = np.zeros(n_cycles)
+    weights[np.argmin([loss(single)[0] for single in np.eye(n_cycles)])] = 1
+    return _improve(loss, weights)
+
+
+def _improve(loss: Loss, weights: Floats) -> Floats:
+    """Lower the loss from weights on, until no further cycle would.
+
+    Few cycles have a weight. Those are let in that the gradient asks for, until it asks for none:
+    then the minimum over those few is that over all.
+    """
+    for _ in range(len(weights)):
         gradient = loss(weights)[1]
         asked = np.flatnonzero((gradient < gradient @ weights - _SLACK) & (weights == 0))
         if not len(asked):
             break
         asked = asked[np.argsort(gradient[asked])][:_AT_ONCE]
         better = _minimize(loss, weights, np.sort([*np.flatnonzero(weights), *asked]))
-        if loss(better)[0] >= loss(weights)[0]:
+        if not loss(better)[0] < loss(weights)[0]:
             break
         weights = better
     return weights
@@ -143,7 +177,8 @@ def _minimize(loss: Loss, start: Floats, face: Array) -> Floats:
 def greedy(predictions: Floats, y: Array, sample_weight: Floats) -> Floats:
     """Select cycles one by one, with replacement (Caruana et al. 2004, section 2.1).
 
-    Each round adds the cycle that lowers the loss of the mean most; the best round counts.
+    Each round adds the cycle that lowers the loss of the mean most; the best round counts, or
+    equal weights where no round is as good.
     Parameters and result are those of :func:`stacked`.
     """
     loss = _loss_of_weights(predictions, y, sample_weight)
@@ -156,7 +191,8 @@ def greedy(predictions: Floats, y: Array, sample_weight: Floats) -> Floats:
         counts[chosen] += 1
         if losses[chosen] < least:
             best, least = candidates[chosen], losses[chosen]
-    return best
+    equal = all_cycles(len(predictions))
+    return equal if loss(equal)[0] < least else best
 
 
 def _loss_of_weights(predictions: Floats, y: Array, sample_weight: Floats) -> Loss:
@@ -211,7 +247,13 @@ RULES: dict[str, Callable[[int], Floats]] = {"all": all_cycles}
 UNSEEN_RULES: dict[str, Callable[..., Floats]] = {"stacked": stacked, "greedy": greedy}
 
 
-def cycle_weights(members: Members, n_cycles: int, unseen: Unseen | None = None) -> Floats:
+def cycle_weights(
+    members: Members,
+    n_cycles: int,
+    unseen: Unseen | None = None,
+    *,
+    before: Floats | None = None,
+) -> Floats:
     """Weigh the cycles by a rule.
 
     Parameters
@@ -222,6 +264,8 @@ def cycle_weights(members: Members, n_cycles: int, unseen: Unseen | None = None)
     n_cycles : int
     unseen : Unseen, default=None
         Predictions of these cycles for unseen rows, where there are any.
+    before : ndarray of float64 of shape (n_cycles - 1,), default=None
+        Weights by the same rule without the last cycle, from which "stacked" goes on.
 
     Returns
     -------
@@ -247,6 +291,8 @@ def cycle_weights(members: Members, n_cycles: int, unseen: Unseen | None = None)
         return last_cycles(n_cycles, int(members))
     if unseen is None or not unseen.sample_weight.any():
         return all_cycles(n_cycles)
+    if members == "stacked" and before is not None:
+        return _improve(_loss_of_weights(*unseen), np.append(before, 0.0))
     rule: Callable[..., ArrayLike] = members if callable(members) else UNSEEN_RULES[members]
     weights = np.asarray(rule(*unseen), dtype=np.float64)
     are_finite = weights.shape == (n_cycles,) and np.isfinite(weights).all()

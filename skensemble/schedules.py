@@ -5,9 +5,9 @@ schedule is one function of :class:`At`, registered in :data:`SHAPES`.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from numbers import Real
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,10 @@ SHAPES: dict[str, Callable[..., Any]] = {
 }
 
 
+#: Steps whose rates a run computes together.
+_AT_ONCE = 1024
+
+
 def cycle_ends(n_steps: int, n_cycles: int, cycle_mult: float = 1.0) -> NDArray[np.int64]:
     """Return the steps done at the end of each cycle; the last is `n_steps`.
 
@@ -104,19 +108,11 @@ def cycle_ends(n_steps: int, n_cycles: int, cycle_mult: float = 1.0) -> NDArray[
     return np.cumsum(lengths)
 
 
-def fractions(
-    n_steps: int,
-    n_cycles: int,
-    *,
-    schedule: Schedule = "cosine",
-    cycle_mult: float = 1.0,
-    floor: float = 0.0,
-    burn_in_steps: int = 0,
-    first_step: int = 0,
-    first_cycle: int = 0,
-    **options: float,
-) -> Floats:
-    """Return the learning rate of every step as a fraction of the highest.
+class Fractions:
+    """The learning rate of every step as a fraction of the highest, computed as it is asked for.
+
+    A run that early stopping is to end may have any number of steps. Those that it never takes
+    cost nothing.
 
     Parameters
     ----------
@@ -130,62 +126,101 @@ def fractions(
         First values of ``At.step`` and ``At.cycle``, where a run goes on.
     **options
         Arguments of the shape, such as ``gamma``; those it does not take are dropped.
-
-    Returns
-    -------
-    fractions : ndarray of float64 of shape (n_steps,)
-
-    Raises
-    ------
-    ValueError
-        If a callable returns something other than a finite number of at least 0.
-    """
-    ends = cycle_ends(n_steps - burn_in_steps, n_cycles, cycle_mult)
-    lengths = np.diff(ends, prepend=0)
-    cycle = np.repeat(np.arange(n_cycles), lengths)
-    step = np.arange(n_steps - burn_in_steps)
-    progress = (step - (ends - lengths)[cycle]) / lengths[cycle]
-    fields = (first_step + step, first_cycle + cycle, progress, lengths[cycle])
-    if isinstance(schedule, str):
-        shape = SHAPES[schedule]
-        taken = {k: v for k, v in options.items() if k in inspect.signature(shape).parameters}
-        at = At(*fields)  # type: ignore[arg-type]  # arrays
-        values = floor + (1 - floor) * shape(at, **taken)
-    else:
-        # A user's own gets plain Python numbers, step by step.
-        rows = zip(*(field.tolist() for field in fields), strict=True)
-        values = _evaluate(schedule, [At(*row) for row in rows])
-    return np.concatenate([np.ones(burn_in_steps), values])
-
-
-class Plan(NamedTuple):
-    """The rate at every step of a run, and where its cycles end.
-
-    Attributes
-    ----------
-    fractions : ndarray of float64 of shape (n_steps,)
-        See :func:`fractions`.
-    ends : ndarray of int64 of shape (n_cycles,)
-        Steps of the run done at the end of each cycle, burn-in included.
     """
 
-    fractions: Floats
-    ends: NDArray[np.int64]
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         n_steps: int,
         n_cycles: int,
         *,
+        schedule: Schedule = "cosine",
         cycle_mult: float = 1.0,
+        floor: float = 0.0,
         burn_in_steps: int = 0,
-        **arguments: Any,
-    ) -> "Plan":
-        """Plan a run; the arguments are those of :func:`fractions`."""
-        ends = burn_in_steps + cycle_ends(n_steps - burn_in_steps, n_cycles, cycle_mult)
-        arguments |= {"cycle_mult": cycle_mult, "burn_in_steps": burn_in_steps}
-        return cls(fractions(n_steps, n_cycles, **arguments), ends)
+        first_step: int = 0,
+        first_cycle: int = 0,
+        **options: float,
+    ):
+        self.n_steps, self.burn_in_steps = n_steps, burn_in_steps
+        self.first_step, self.first_cycle = first_step, first_cycle
+        self.schedule, self.floor = schedule, floor
+        self.options = {}
+        if isinstance(schedule, str):
+            taken = inspect.signature(SHAPES[schedule]).parameters
+            self.options = {name: value for name, value in options.items() if name in taken}
+        #: Steps done at the end of each cycle, burn-in not counted.
+        self.ends = cycle_ends(n_steps - burn_in_steps, n_cycles, cycle_mult)
+
+    def __len__(self) -> int:
+        return self.n_steps
+
+    @overload
+    def __getitem__(self, step: int) -> float: ...
+
+    @overload
+    def __getitem__(self, step: slice) -> Floats: ...
+
+    def __getitem__(self, step: int | slice) -> float | Floats:
+        steps = np.arange(self.n_steps)[step] if isinstance(step, slice) else range(len(self))[step]
+        values = self.at(np.atleast_1d(steps))
+        return values if isinstance(step, slice) else float(values[0])
+
+    def __iter__(self) -> Iterator[float]:
+        for start in range(0, self.n_steps, _AT_ONCE):
+            yield from self.at(np.arange(start, min(start + _AT_ONCE, self.n_steps))).tolist()
+
+    def at(self, steps: NDArray[np.int64]) -> Floats:
+        """Return the fractions of some steps of the run.
+
+        Raises
+        ------
+        ValueError
+            If a callable returns something other than a finite number of at least 0.
+        """
+        values = np.ones(len(steps))
+        in_cycles = steps >= self.burn_in_steps
+        values[in_cycles] = self._in_cycles(steps[in_cycles] - self.burn_in_steps)
+        return values
+
+    def check(self) -> None:
+        """Ask a callable for both ends and the middle of each cycle.
+
+        A mistake in it shows before the training, and not in the middle of it.
+        """
+        if callable(self.schedule):
+            lengths = np.diff(self.ends, prepend=0)
+            starts = self.ends - lengths
+            places = np.stack([starts, starts + lengths // 2, self.ends - 1], axis=1)
+            self.at(self.burn_in_steps + np.unique(places))
+
+    def _in_cycles(self, step: NDArray[np.int64]) -> Floats:
+        """Return the fractions of steps that are counted from the first cycle on."""
+        cycle = np.searchsorted(self.ends, step, side="right")
+        lengths = np.diff(self.ends, prepend=0)
+        progress = (step - (self.ends - lengths)[cycle]) / lengths[cycle]
+        fields = (self.first_step + step, self.first_cycle + cycle, progress, lengths[cycle])
+        if isinstance(self.schedule, str):
+            at = At(*fields)  # type: ignore[arg-type]  # arrays
+            shape = SHAPES[self.schedule](at, **self.options)
+            values: Floats = self.floor + (1 - self.floor) * shape
+            return values
+        # A user's own gets plain Python numbers, step by step.
+        rows = zip(*(field.tolist() for field in fields), strict=True)
+        return _evaluate(self.schedule, [At(*row) for row in rows])
+
+
+class Plan(NamedTuple):
+    """The rate at every step of a run, and where its cycles end."""
+
+    fractions: Fractions
+    #: Steps of the run done at the end of each cycle, burn-in included.
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, n_steps: int, n_cycles: int, **arguments: Any) -> "Plan":
+        """Plan a run; the arguments are those of :class:`Fractions`."""
+        fractions = Fractions(n_steps, n_cycles, **arguments)
+        return cls(fractions, fractions.burn_in_steps + fractions.ends)
 
 
 def check_options(
@@ -307,7 +342,7 @@ def learning_rates(
     if not _is_number(cycle_mult) or not 0 < cycle_mult < np.inf:
         raise ValueError(f"Got cycle_mult={cycle_mult!r}, but expected a number above 0.")
     check_options(schedule, lr=lr, min_lr=min_lr, gamma=gamma)
-    return lr * fractions(
+    rates = Fractions(
         n_steps,
         n_cycles,
         schedule=schedule,
@@ -316,3 +351,4 @@ def learning_rates(
         burn_in_steps=burn_in_steps,
         gamma=gamma,
     )
+    return lr * rates[:]

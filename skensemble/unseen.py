@@ -1,6 +1,6 @@
 """Rows that the chains have not seen, and what each cycle predicts for them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -53,8 +53,10 @@ class Cycle(NamedTuple):
     predictions: Array
     #: Weight of each cycle so far.
     weights: Floats
-    #: Score of their weighted mean.
+    #: Score of their weighted mean, as the user reads it.
     score: float
+    #: Loss of their weighted mean, each output in its own unit.
+    loss: float
 
 
 class UnseenRows:
@@ -97,17 +99,50 @@ class UnseenRows:
         weight = np.ones(len(y)) if sample_weight is None else sample_weight
         self._weight = weight[~self.is_seen]
         self.cycles: list[Cycle] = []
+        #: Is called before each part of the rows is predicted; it may raise Ctrl-C.
+        self.pause: Callable[[], object] = lambda: None
 
     def add(self, states: list[State]) -> bool:
         """Predict with the chains of a further cycle, weigh the cycles anew, say whether to stop.
 
         The run is to stop if the last cycles brought no gain and there are more to come.
         """
-        values = self._predict(Snapshots(states))
-        unseen = self._unseen([*(cycle.predictions for cycle in self.cycles), values])
-        weights = cycle_weights(self.members, len(unseen.predictions), unseen)
-        self.cycles.append(Cycle(values, weights, unseen.score(weights)))
-        return self.patience is not None and self.patience.is_over([-c.score for c in self.cycles])
+        values = self._predict(Snapshots(states), 1)[0]
+        self._weigh(values, self._unseen([*(cycle.predictions for cycle in self.cycles), values]))
+        return self.patience is not None and self.patience.is_over([c.loss for c in self.cycles])
+
+    def show(self, snapshots: Snapshots, n_cycles: int) -> None:
+        """Predict with all chains of earlier cycles, and weigh those up to each.
+
+        All of them together take hardly longer than one, and calls are to take no longer for what
+        came before them.
+        """
+        values = self._predict(snapshots, n_cycles)
+        unseen = self._unseen(values)
+        for m in range(1, n_cycles + 1):
+            self._weigh(values[m - 1], unseen.up_to(m), is_late=True)
+
+    def _weigh(self, values: Array, unseen: Unseen, *, is_late: bool = False) -> None:
+        """Add a cycle, weighed by what it and those before it predict."""
+        judged = unseen if self.targets.units is None else unseen.in_units(self.targets.units)
+        shown = unseen if callable(self.members) else judged
+        before = self.cycles[-1].weights if self.cycles and is_late else None
+        weights = cycle_weights(self.members, len(unseen.predictions), shown, before=before)
+        loss = -judged.score(weights)
+        with np.errstate(over="ignore"):
+            score = max(unseen.score(weights), -np.finfo(np.float64).max)
+        self.cycles.append(Cycle(values, weights, score, loss))
+
+    def last_gain(self) -> float:
+        """Return what the last cycle took off the loss, as a part of that after the first cycle.
+
+        It is 0 where the last cycle is not the best. A loss that is near 0 falls for ever, if only
+        by parts of itself.
+        """
+        losses = [cycle.loss for cycle in self.cycles]
+        if len(losses) < 2 or losses[-1] >= min(losses[:-1]):
+            return 0.0
+        return (losses[-2] - losses[-1]) / losses[0]
 
     def keep(self, n_cycles: int) -> None:
         """Forget cycles beyond the first `n_cycles`: Ctrl-C came before they counted."""
@@ -120,6 +155,11 @@ class UnseenRows:
             if weight:
                 total += weight * cycle.predictions
         return total
+
+    def r2(self) -> float | None:
+        """Return R2 of the weighted mean of all cycles; None for classes."""
+        predictions = self.combine()[~self.is_seen]
+        return self.targets.r2(self._y, predictions, self._weight)
 
     def _unseen(self, predictions: list[Array]) -> Unseen:
         """Gather what the rule for members needs of the cycles' predictions.
@@ -134,23 +174,33 @@ class UnseenRows:
             return Unseen.of_true_class(np.stack(true)[:, :, 0], self._weight)
         return Unseen(np.stack(predictions), self._y, self._weight)
 
-    def _predict(self, snapshots: Snapshots) -> Array:
-        """Return the mean over the chains that left a row out; NaN where none did."""
-        total = np.zeros((0, 0))
+    def _predict(self, snapshots: Snapshots, n_cycles: int) -> list[Array]:
+        """Return for each cycle the mean over the chains that left a row out; NaN where none did.
+
+        The snapshots are those of all chains of one cycle, of the next, …
+        """
+        total: list[Array] = []
+        n_chains = len(self.left_out)
         for chain, rows in enumerate(self.left_out):
             if not len(rows):  # an empty fold
                 continue
-            done = 0
-            for outputs in member_outputs(self.net, snapshots, [chain], self._batches(rows)):
-                values = self.targets.values(outputs.cpu())[0].numpy()
-                if not len(total):
-                    shape = (len(self._times), values.shape[1])
+            done, members = 0, [cycle * n_chains + chain for cycle in range(n_cycles)]
+            for outputs in member_outputs(self.net, snapshots, members, self._batches(rows)):
+                self.pause()
+                values = self.targets.values(outputs.cpu()).numpy()
+                if not total:
+                    shape = (len(self._times), values.shape[2])
                     # Probabilities of all cycles may be the largest thing of a fit.
                     is_large = self._y.ndim == 1 and shape[0] * shape[1] > _LARGE
-                    total = np.zeros(shape, np.float32 if is_large else np.float64)
-                total[rows[done : done + len(values)]] += values
-                done += len(values)
-        total /= self._times
+                    dtype = np.float32 if is_large else np.float64
+                    total = [np.zeros(shape, dtype) for _ in members]
+                n = values.shape[1]
+                _check_finite(values, rows[done : done + n])
+                for cycle, part in zip(total, values, strict=True):
+                    cycle[rows[done : done + n]] += part
+                done += n
+        for cycle in total:
+            cycle /= self._times
         return total
 
     def _batches(self, rows: Array) -> Iterator[Batch]:
@@ -164,3 +214,14 @@ class UnseenRows:
         index = torch.from_numpy(rows).to(self.X.device)
         for chosen in index.split(chunk_size(self.net)):
             yield self.X[chosen]
+
+
+def _check_finite(values: Array, rows: Array) -> None:
+    """Refuse predictions by which nothing can be judged; `rows` has the number of each row."""
+    is_finite = np.isfinite(values).all(axis=(0, 2))
+    if not is_finite.all():
+        raise ValueError(
+            f"Got X (or X_val) with the row {rows[~is_finite][0]}, for which the network predicts "
+            "no finite values, but expected rows by which the cycles can be judged: scale the "
+            "columns, or set a lower lr."
+        )

@@ -1,18 +1,20 @@
 """When the rate is set, and when a snapshot is taken."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from conftest import Mlp, same
 from sklearn.base import clone
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, Checkpoint
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from skensemble import SnapshotEnsembleClassifier
 from skensemble._training.hooks import CyclicRate, Diverged, SnapshotRecorder
 from skensemble._training.interrupts import Interrupts
-from skensemble.schedules import fractions
+from skensemble.schedules import Fractions
 
 
 def test_early_stopping_at_the_end_of_a_cycle_adds_no_second_snapshot(digits):
@@ -68,7 +70,7 @@ def test_each_parameter_group_keeps_its_own_rate(digits):
     ).fit(*digits)
     rates = np.array(rates)
     np.testing.assert_allclose(rates[:, 0] * 10, rates[:, 1])
-    np.testing.assert_allclose(rates[:, 1], 0.1 * fractions(len(rates), 2))
+    np.testing.assert_allclose(rates[:, 1], 0.1 * Fractions(len(rates), 2)[:])
 
 
 class Net:
@@ -150,3 +152,22 @@ def test_a_snapshot_predicts_finite_numbers(wrong):
         cold.after_step(net, torch.zeros(()))
     assert cold.states == [None, None]
     assert net.n_redraws == cold.n_redraws == 1  # and none after the last
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_a_net_that_is_pickled_in_the_middle_of_a_run_takes_nothing_of_the_run(
+    iris, tmp_path, verbose
+):
+    """What the callbacks of a run know leads to the rows, the schedule and the screen."""
+    checkpoint = Checkpoint(monitor=None, f_pickle="net.pickle", dirname=tmp_path)
+    SnapshotEnsembleClassifier(
+        Mlp,
+        max_epochs=2,
+        n_cycles=2,
+        schedule=lambda at: 1 - at.progress,
+        callbacks=[checkpoint],
+        verbose=verbose,
+    ).fit(*iris)
+    path = tmp_path / "net.pickle"
+    assert pickle.loads(path.read_bytes()).module_.hidden.in_features == 4
+    assert path.stat().st_size < 50_000

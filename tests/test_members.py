@@ -98,6 +98,33 @@ def test_stacked_finds_a_corner(task):
     np.testing.assert_allclose(stacked(predictions, y, weight), [0, 1, 0], atol=1e-4)
 
 
+@pytest.mark.parametrize("scale", [1, 20, 1000])
+@pytest.mark.parametrize("n_cycles", [2, 3, 8, 20])
+@pytest.mark.parametrize("rule", [stacked, greedy])
+def test_sure_cycles_are_never_worse_than_their_mean_or_the_best_of_them(rule, n_cycles, scale):
+    """From a cycle that is sure of a mistake the slope of the log-loss leads nowhere."""
+    rng = np.random.default_rng(n_cycles)
+    y = rng.integers(0, 3, 300)
+    chosen = np.where(rng.random((n_cycles, 300)) < 0.3, rng.integers(0, 3, 300), y)
+    predictions = softmax(scale * np.eye(3)[chosen] * rng.gamma(2, 2, (n_cycles, 300, 1)), axis=2)
+    weight = rng.random(300)
+
+    def loss(weights):
+        p = np.tensordot(weights, predictions, axes=1)[np.arange(300), y].clip(1e-15)
+        return np.average(-np.log(p), weights=weight)
+
+    found = loss(rule(predictions, y, weight))
+    assert found <= loss(np.full(n_cycles, 1 / n_cycles)) + 1e-9
+    assert found <= min(map(loss, np.eye(n_cycles))) + 1e-9
+    if rule is stacked:  # and it is the minimum, by expectation maximisation
+        true, share = predictions[:, np.arange(300), y], weight / weight.sum()
+        weights = np.full(n_cycles, 1 / n_cycles)
+        for _ in range(3000):
+            weights = weights * (true @ (share / (weights @ true).clip(1e-300)))
+            weights /= weights.sum()
+        assert found <= loss(weights) + 1e-4
+
+
 @pytest.mark.parametrize("n_cycles", [1, 2, 3, 4])
 @pytest.mark.parametrize("task", ["classes", "values"])
 def test_greedy_is_as_good_as_all_multisets(task, n_cycles):

@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import Mlp, same
-from skorch.callbacks import Callback, Checkpoint, EarlyStopping
+from sklearn.base import clone
+from skorch.callbacks import Callback
 
-from skensemble import SnapshotEnsembleClassifier
+from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+
+
+class Listening(Callback):
+    """Makes chains train in turn, by the loop of skorch's."""
+
+    def on_batch_end(self, net, batch=None, training=None, **kwargs):
+        pass
 
 
 def test_divergence_of_one_chain_in_turn_keeps_what_all_have_finished(digits):
@@ -75,16 +83,45 @@ def test_a_quiet_stop_on_diverged_weights_keeps_what_was_before(digits):
     assert np.isfinite(model.predict_proba(digits[0])).all()
 
 
-@pytest.mark.parametrize("kind", ["stopping", "checkpoint"])
-def test_what_a_callback_loads_at_the_end_does_not_stay_in_the_net(digits, kind, tmp_path):
-    callback = EarlyStopping("train_loss", patience=99, load_best=True, sink=lambda *args: None)
-    if kind == "checkpoint":
-        callback = Checkpoint("train_loss_best", dirname=str(tmp_path), load_best=True)
+def test_what_a_callback_loads_at_the_end_does_not_stay_in_the_net(digits):
+    class Loading(Callback):
+        def on_train_end(self, net, X=None, y=None, **kwargs):
+            net.module_.load_state_dict({k: 0 * v for k, v in net.module_.state_dict().items()})
+            net.history = net.history[:2]
+
     model = SnapshotEnsembleClassifier(
-        Mlp, max_epochs=8, n_cycles=3, lr=0.1, callbacks=[callback], random_state=0
+        Mlp, max_epochs=8, n_cycles=3, callbacks=[Loading()], random_state=0
     ).fit(*digits)
     assert same([model.net_.module_.state_dict()], model.snapshots_[-1:])
     assert model.n_iter_ == len(model.history_) == 8
+
+
+@pytest.mark.parametrize("module", [None, Mlp])
+@pytest.mark.parametrize("callbacks", [None, [Listening()]])
+def test_a_finite_explosion_is_told(cancer, module, callbacks):
+    X, y = cancer
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    model = SnapshotEnsembleClassifier(
+        module, max_epochs=6, n_cycles=3, n_chains=2, callbacks=callbacks, random_state=0
+    )
+    with pytest.warns(RuntimeWarning, match=r"Got lr=100, but expected .* rose to .* lower lr"):
+        clone(model).set_params(lr=100.0).fit(X, y)
+    clone(model).set_params(lr=0.1).fit(X, y)  # a bad beginning that is made good is not told
+
+
+def test_an_explosion_is_told_to_regressors_too(diabetes):
+    with pytest.warns(RuntimeWarning, match="Got lr=10, but expected"):
+        SnapshotEnsembleRegressor(max_epochs=6, n_cycles=3, lr=10.0, random_state=0).fit(*diabetes)
+
+
+@pytest.mark.parametrize("noise", ["classes", "values"])
+def test_noise_is_no_explosion(noise):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((300, 5)), rng.standard_normal(300)
+    if noise == "classes":
+        SnapshotEnsembleClassifier(max_epochs=10, random_state=0).fit(X, y > 0)
+    else:
+        SnapshotEnsembleRegressor(max_epochs=10, random_state=0).fit(X, y)
 
 
 @pytest.mark.parametrize("n_chains", [1, 2])

@@ -1,6 +1,7 @@
 """Cycles and rates, against closed forms and torch's own schedulers."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skensemble import learning_rates
-from skensemble.schedules import At, cycle_ends, fractions
+from skensemble.schedules import SHAPES, At, Fractions, Plan, cycle_ends
 
 
 @given(
@@ -118,9 +119,45 @@ def test_a_callable_is_asked_with_the_place_in_the_run():
 
 
 def test_a_schedule_goes_on_where_a_run_goes_on():
-    whole = fractions(30, 3, schedule="triangular2")
-    rest = fractions(10, 1, schedule="triangular2", first_step=20, first_cycle=2)
+    whole = Fractions(30, 3, schedule="triangular2")
+    rest = Fractions(10, 1, schedule="triangular2", first_step=20, first_cycle=2)
     np.testing.assert_array_equal(whole[20:], rest)
+
+
+@pytest.mark.parametrize("schedule", [*SHAPES, lambda at: 1 - at.progress**2])
+def test_rates_asked_for_a_few_at_a_time_are_those_of_all_at_once(schedule):
+    """To the bit: a run asks for a thousand, `learning_rates` for all."""
+    options = {"cycle_mult": 1.5, "floor": 0.01, "burn_in_steps": 30, "gamma": 0.999}
+    rates = Fractions(5000, 7, schedule=schedule, first_step=11, first_cycle=2, **options)
+    whole = rates[:]
+    assert len(rates) == len(whole) == 5000
+    assert list(rates) == whole.tolist()
+    assert [rates[k] for k in range(0, 5000, 97)] == whole[::97].tolist()
+    assert rates[-1] == whole[-1]
+    assert rates[25:45].tolist() == whole[25:45].tolist()
+
+
+def test_a_schedule_of_any_length_costs_nothing_before_it_is_asked():
+    asked = []
+
+    def schedule(at):
+        asked.append(at)
+        return 1.0
+
+    tracemalloc.start()
+    plan = Plan.of(10**9, 8, schedule=schedule, cycle_mult=1.5)
+    plan.fractions.check()
+    assert next(iter(plan.fractions)) == plan.fractions[10**9 - 1] == 1.0
+    assert tracemalloc.get_traced_memory()[1] < 5e6
+    tracemalloc.stop()
+    assert len(asked) < 2000
+
+
+def test_a_mistake_at_either_end_or_in_the_middle_of_a_cycle_shows_at_once():
+    for wrong in (0, 0.5, 0.9):
+        rates = Fractions(20, 2, schedule=lambda at, w=wrong: -1.0 if at.progress == w else 1.0)
+        with pytest.raises(ValueError, match=r"Got -1\.0 from schedule\(at\)"):
+            rates.check()
 
 
 @pytest.mark.parametrize(

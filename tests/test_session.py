@@ -26,7 +26,7 @@ def make_session(n_steps, n_cycles):
 
 def test_a_session_has_the_rates_ends_and_budget_of_its_plan():
     session, plan = make_session(10, 3), Plan.of(10, 3)
-    assert session.rate.fractions == plan.fractions.tolist()
+    assert list(session.rate.fractions) == list(plan.fractions)
     assert session.recorder.ends == plan.ends.tolist() == [3, 7, 10]
     batches = [(k,) for k in range(4)]
     passes = [list(Budgeted(batches, session.budget)) for _ in range(4)]

@@ -13,7 +13,7 @@ from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble._data.batches import BatchIterator
 from skensemble._data.rows import TensorRows, to_tensor
 from skensemble._nets.generators import Generators
-from skensemble.schedules import fractions
+from skensemble.schedules import Fractions
 
 
 def test_regressors_and_monitors_bear_an_empty_fold(diabetes):
@@ -81,7 +81,7 @@ def test_one_cycle_equals_plain_training(digits, policy, optimizer, module):
 
     n_steps = epochs * -(-len(X) // batch_size)
     if policy == "lambda":
-        rates = fractions(n_steps, 1)
+        rates = Fractions(n_steps, 1)
         policies = LambdaLR, {"lr_lambda": lambda step: rates[min(step, n_steps - 1)]}
     else:
         policies = CosineAnnealingLR, {"T_max": n_steps}

@@ -1,4 +1,8 @@
-"""Threads by the size of a step."""
+"""Threads by the size of a step, and one alone in a forked process."""
+
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -74,3 +78,61 @@ def test_a_small_fit_leaves_the_number_of_threads_as_it_was(iris):
         assert (seen, torch.get_num_threads()) == ([1], 2)
     finally:
         torch.set_num_threads(before)
+
+
+FORKED = """
+import multiprocessing, os, threading
+import numpy as np, torch
+from torch import nn
+from skensemble import SnapshotEnsembleClassifier
+
+class Wide(nn.Sequential):
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__(nn.Linear(n_inputs, 256), nn.ReLU(), nn.Linear(256, n_outputs))
+
+def fit(module):
+    return SnapshotEnsembleClassifier(module, max_epochs=1, n_cycles=2, random_state=0).fit(X, y)
+
+def differs(model):
+    return float(np.abs(model.predict_proba(X) - expected[model.module]).max())
+
+def predict(module):
+    return differs(models[module])
+
+def fit_and_predict(module):
+    return differs(fit(module))
+
+def predict_in_a_thread(module):
+    gaps = []
+    thread = threading.Thread(target=lambda: gaps.append(predict(module)))
+    thread.start()
+    thread.join()
+    return gaps[0]
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(800, 20))
+y = (X[:, 0] > 0).astype(int)
+torch.set_num_threads(2)
+torch.rand(5_000_000).exp().sum()  # OpenMP has a second thread from here on
+models = {module: fit(module) for module in (None, Wide)}
+expected = {module: model.predict_proba(X) for module, model in models.items()}
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    for job in (predict, fit_and_predict, predict_in_a_thread):
+        for module in models:
+            gap = pool.apply_async(job, [module]).get(timeout=30)
+            assert gap < 1e-6, (job, module, gap)
+    print(pool.apply(torch.get_num_threads), torch.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_waits_for_no_thread_of_its_parent():
+    """OpenMP's second thread is gone there, and its first would wait for it for good."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+    )
+    assert done.stdout.split() == ["1", "2"], done.stderr

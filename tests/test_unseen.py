@@ -1,15 +1,19 @@
 """Predictions for rows that the chains left out, and what comes of them."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from conftest import QUICK, Mlp
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss, mean_squared_error
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble._data.folds import folds
 from skensemble._data.sources import ArrayInput
+from skensemble.unseen import Cycle, UnseenRows
 
 
 @pytest.mark.parametrize("module", [None, Mlp])
@@ -160,3 +164,55 @@ def test_unseen_rows_that_weigh_nothing_say_nothing(digits):
     model = SnapshotEnsembleClassifier(Mlp, validation="cross", **QUICK)
     model.fit(X, y, sample_weight=weight)
     assert not hasattr(model, "validation_score_")
+
+
+@pytest.mark.parametrize("n_chains", [1, 2])
+def test_predictions_that_are_not_finite_are_refused_and_not_weighed(iris, n_chains):
+    """The score would be NaN, and the first cycle would get all weight."""
+
+    class Steep(Mlp):
+        def forward(self, X):
+            return super().forward(100 * X)
+
+    X, y = iris
+    X_val = X[::5].astype(np.float32)
+    X_val[7, 0] = 3e38
+    model = SnapshotEnsembleClassifier(Steep, n_chains=n_chains, members="stacked", **QUICK)
+    with pytest.raises(ValueError, match=r"Got X \(or X_val\) with the row 7, for which"):
+        model.fit(X, y, X_val=X_val, y_val=y[::5])
+    model.fit(X, y, X_val=X[::5], y_val=y[::5])
+    before = model.member_weights_
+    with pytest.raises(ValueError, match="with the row 7, for which"):
+        model.refit_members(X_val, y[::5])
+    np.testing.assert_array_equal(model.member_weights_, before)
+
+
+def test_a_budget_that_was_too_short_is_told(digits):
+    X, y = digits
+    model = SnapshotEnsembleClassifier(n_chains=2, n_cycles=2, cycle_mult=1, random_state=0)
+    expected = r"Got max_epochs=1 and n_cycles=2, but expected a budget .* or more n_cycles\."
+    with pytest.warns(ConvergenceWarning, match=expected):
+        model.set_params(max_epochs=1).fit(X, y)
+    first, last = -model.cycle_scores_
+    assert first - last > 0.1 * first
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model.set_params(max_epochs=30).fit(X, y)
+        model.set_params(max_epochs=1).partial_fit(X, y)  # of which nobody expects an end
+
+
+def test_a_default_fit_has_converged(iris, diabetes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        SnapshotEnsembleClassifier(random_state=0).fit(*iris)
+        SnapshotEnsembleRegressor(random_state=0).fit(*diabetes)
+
+
+def test_the_gain_of_the_last_cycle_is_a_part_of_the_loss_after_the_first():
+    def gain(*losses):
+        unseen = object.__new__(UnseenRows)
+        unseen.cycles = [Cycle(None, None, None, loss) for loss in losses]
+        return unseen.last_gain()
+
+    assert gain(2.0, 1.0, 0.5) == 0.25
+    assert gain(1.0) == gain(1.0, 0.5, 0.6) == gain(0.3, 0.5, 0.4) == gain(0.0, 0.0) == 0

@@ -1,6 +1,6 @@
 """The two callbacks of every run: one sets the rate, the other takes the snapshots."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -27,7 +27,14 @@ class Enough(Exception):
     """
 
 
-class CyclicRate(Callback):
+class OfTheRun(Callback):
+    """A callback that serves one run: a net that is pickled in the middle of it leaves it empty."""
+
+    def __getstate__(self) -> Options:
+        return {}
+
+
+class CyclicRate(OfTheRun):
     """Sets the learning rate before every step, to a fraction of each parameter group's own.
 
     Cycles end on steps and not on epochs, so that any number of them fits the budget. A group's own
@@ -35,8 +42,8 @@ class CyclicRate(Callback):
     same to the bit, and groups to which the user gave different ones keep their ratio.
     """
 
-    def __init__(self, fractions: list[float], interrupts: Interrupts):
-        self.fractions, self.interrupts = fractions, interrupts
+    def __init__(self, fractions: Iterable[float], interrupts: Interrupts):
+        self.fractions, self.interrupts = iter(fractions), interrupts
         self.step = 0
 
     def on_batch_begin(self, net: NeuralNet, training: bool = False, **_: object) -> None:
@@ -54,20 +61,20 @@ class CyclicRate(Callback):
 
     def set_rate(self, groups: list[Options]) -> None:
         """Set the rate of the next step."""
-        if self.interrupts.marked:  # Ctrl-C came in code that swallowed it
-            raise KeyboardInterrupt
-        if self.step == len(self.fractions):
+        if self.interrupts.marked:
+            self.interrupts.check()
+        fraction = next(self.fractions, None)
+        if fraction is None:
             raise ValueError(
                 f"Got a batch after the {self.step} steps of the budget, but expected an iterator "
                 "that hands out as many batches as its length tells."
             )
-        fraction = self.fractions[self.step]
         self.step += 1
         for group in groups:
             group["lr"] = fraction * group["initial_lr"]
 
 
-class SnapshotRecorder(Callback):
+class SnapshotRecorder(OfTheRun):
     """Takes a snapshot after the last step of every cycle; `ends` has the steps done at each.
 
     A snapshot must predict finite numbers for `probe_rows`. If `cold`, each new cycle draws new
@@ -78,11 +85,16 @@ class SnapshotRecorder(Callback):
         self, ends: Sequence[int], probe_rows: Batch, *, cold: bool, progress: Progress | None
     ):
         self.ends, self.probe_rows, self.cold, self.progress = ends, probe_rows, cold, progress
+        #: Those of the run; by itself a recorder hears none.
+        self.interrupts = Interrupts()
         #: Is called after each cycle, and returns whether that was the last.
         self.on_taken: Callable[[], bool] | None = None
         #: Steps done, steps at the last snapshot, and how often new parameters were drawn.
         self.step = self.last_taken = self.n_redraws = 0
-        self.losses: list[torch.Tensor] = []
+        #: Loss of the first step, before anything was learned.
+        self.first_loss: torch.Tensor | None = None
+        #: Sum of the losses of the cycle's steps; None before the first of them.
+        self.total: torch.Tensor | None = None
         #: The snapshot of each cycle; None where it left the finite numbers.
         self.states: list[State | None] = []
 
@@ -93,21 +105,25 @@ class SnapshotRecorder(Callback):
 
     def after_step(self, net: NeuralNet, loss: torch.Tensor) -> None:
         """Count a step, and take the snapshot if a cycle ends with it."""
+        self.interrupts.check()
+        if self.step == 0:
+            self.first_loss = loss
         self.step += 1
-        if self.progress is not None:
-            self.losses.append(loss)  # read at the end of the cycle: a GPU would wait for each
+        if self.progress is not None:  # read at the end of the cycle: a GPU would wait for each
+            self.total = loss.double() + (0 if self.total is None else self.total)
         if self.step != self.ends[len(self.states)]:
             return
+        length = self.step - self.last_taken
         self.take(net)
-        if self.progress is not None:
-            mean = float(torch.stack(self.losses).double().mean())
+        if self.progress is not None and self.total is not None:
+            mean, self.total = float(self.total) / length, None
             lr = next(iter(optimizers_of(net).values())).param_groups[0]["lr"]
             self.progress.cycle_finished(self.step, float(lr), mean)
-            self.losses.clear()
         if self.on_taken is not None and self.on_taken():
             net.session_.stop()
         elif self.cold and self.step < self.ends[-1]:
-            net.redraw()
+            with self.interrupts.held():
+                net.redraw()
             self.n_redraws += 1
 
     def on_epoch_end(self, net: NeuralNet, **_: object) -> None:

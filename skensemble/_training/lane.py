@@ -29,6 +29,7 @@ class Lane:
     def __init__(self, net: SnapshotNet, rows: Rows, session: Session):
         self.net, self.rows, self.session, self.recorder = net, rows, session, session.recorder
         self.is_stopped = self.has_diverged = False
+        self.n_epochs_before = len(net.history_)
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -88,6 +89,18 @@ class Lane:
                 self.net.notify("on_train_end", X=self.rows, y=None)
         finally:
             self.net.history_ = history
+
+    def losses(self) -> tuple[float | None, list[float]]:
+        """Return the loss of the run's first step, and the mean of each epoch that has one."""
+        first = self.recorder.first_loss
+        rows = self.net.history_[self.n_epochs_before :]
+        losses = [row["train_loss"] for row in rows if "train_loss" in row]
+        return None if first is None else float(first), losses
+
+    def highest_lr(self) -> float:
+        """Return the highest rate of all parameter groups."""
+        groups = self.session.rate.groups_of(self.net)
+        return max(float(group["initial_lr"]) for group in groups)
 
     def states(self, cycle: int) -> list[State] | None:
         """Return the chains at the end of a cycle; None where they were not finite."""

@@ -81,6 +81,7 @@ def plan_run(timetable: Timetable, steps_per_epoch: int, done: Done | None) -> R
         first_cycle=done.n_cycles,
         **{name: value for name, value in options.items() if name in shape_options()},
     )
+    plan.fractions.check()
     return RunPlan(plan, steps_per_epoch, burn_in)
 
 

@@ -18,6 +18,9 @@ class Progress(Callback):
         self.cycle_, self.total = first_cycle, first_cycle + n_cycles
         self.bar_: Any = None
 
+    def __getstate__(self) -> dict[str, object]:
+        return {}  # a net that is pickled in the middle of a run leaves the screen behind
+
     def on_train_begin(self, net: NeuralNet, **_: object) -> None:
         """Draw the bar."""
         from tqdm import tqdm  # comes with skorch; imported where it is wanted alone

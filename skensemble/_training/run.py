@@ -12,6 +12,10 @@ from .interrupts import Interrupts
 from .lane import Lane
 from .planning import RunPlan
 
+#: A loss is far above that of the first step at this many times it, and nothing was gained where
+#: it did not get lower than that by this part.
+_FAR, _NO_GAIN = 10, 0.1
+
 
 class Run:
     """One call's training: so many steps in so many cycles.
@@ -64,16 +68,41 @@ class Run:
             except KeyboardInterrupt:
                 if not self.states:
                     raise
+            except Exception as error:
+                # Ctrl-C reaches the processes of a DataLoader too, and waiting for them fails.
+                if not self.interrupts.marked:
+                    raise
+                if not self.states:
+                    raise KeyboardInterrupt from error
             # From here on Ctrl-C could only lose what is finished, or leave half of it loaded.
             self.interrupts.deferred = True
             # Once more: callbacks may load other weights at the end, and Ctrl-C skips all that.
             self._load_last()
         return self.states
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the run came to the end of its budget."""
+        return len(self.states) == self.n_planned and not self.interrupts.marked
+
+    def explosion(self) -> str | None:
+        """Return what to warn of where the loss rose in training and did not come down again."""
+        for lane in self.lanes:
+            first, losses = lane.losses()
+            if first is None or not losses:
+                continue
+            far = first + (_FAR - 1) * abs(first)
+            if max(losses) > far and losses[-1] > first - _NO_GAIN * abs(first):
+                return _EXPLODED.format(
+                    lr=lane.highest_lr(), first=first, highest=max(losses), last=losses[-1]
+                )
+        return None
+
     def messages(self) -> list[str]:
         """Return what to warn the user of, once what was trained is safe."""
         said = []
         if self.interrupts.marked:
+            self.interrupts.is_told = True
             said.append(
                 f"Interrupted: the ensemble keeps the {len(self.states)} of {self.n_planned} "
                 "cycles that were finished."
@@ -136,6 +165,10 @@ class Run:
             load_state(lane.net.module_, state)
 
 
+_EXPLODED = (
+    "Got lr={lr:g}, but expected a rate at which the training loss falls: from {first:.3g} at the "
+    "first step it rose to {highest:.3g}, and is {last:.3g} in the last epoch; set a lower lr."
+)
 _DIVERGED = (
     "Training diverged in the first cycle: the weights or outputs are no longer finite. Expected "
     "a lower lr, or columns and targets of moderate size."

@@ -29,12 +29,13 @@ class Session:
         cold: bool,
         progress: Progress | None,
     ):
-        self.rate = CyclicRate(plan.fractions.tolist(), interrupts)
+        self.rate = CyclicRate(plan.fractions, interrupts)
         self.recorder = SnapshotRecorder(
             plan.ends.tolist(), probe_rows, cold=cold, progress=progress
         )
         self.budget = Budget(len(plan.fractions))
-        self.interrupts, self.progress = interrupts, progress
+        self.recorder.interrupts = self.interrupts = interrupts
+        self.progress = progress
         self.generators, self.probe_rows, self.valid = generators, probe_rows, valid
         self.is_stopped = False
 

@@ -12,6 +12,7 @@ the backward pass, which all of torch's optimizers but LBFGS call once and first
 import functools
 import itertools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from skensemble._data.rows import RowsOfChains
 from skensemble._nets.by_hand import bare_step, gradient_by_hand
 from skensemble._nets.chains import Chains
 from skensemble._nets.losses import differentiate
-from skensemble._nets.modules import call_module
+from skensemble._nets.modules import call_module, first_output
 from skensemble._types import Batch
 
 from .session import Session
@@ -99,6 +100,7 @@ def _make_step(net: NeuralNet, iterator: Budgeted) -> Callable[[Batch, torch.Ten
     is_there = isinstance(iterator.iterator, BatchIterator)
     parameters = [p for group in optimizers[0].param_groups for p in group["params"]]
     update = bare_step(optimizers[0])
+    outputs_of = first_output if net.takes_first_ else _unchanged
     loss_and_gradient = gradient_by_hand(criterion) or functools.partial(differentiate, criterion)
 
     def step_together(X: Batch, y: torch.Tensor) -> torch.Tensor:
@@ -117,12 +119,16 @@ def _make_step(net: NeuralNet, iterator: Budgeted) -> Callable[[Batch, torch.Ten
             parameter.grad = None
         if not is_there:
             X, y = to_device(X, device), to_device(y, device)
-        loss: torch.Tensor = criterion(call_module(module, X), y)
+        loss: torch.Tensor = criterion(outputs_of(call_module(module, X)), y)
         loss.backward()
         update()
         return loss.detach()
 
     return step_together if isinstance(module, Chains) else step_alone
+
+
+def _unchanged(outputs: Any) -> Any:
+    return outputs
 
 
 def _needs_no_closure(optimizer: torch.optim.Optimizer) -> bool:

@@ -1,10 +1,12 @@
 """How many threads a fit works with.
 
 A prediction takes as many as are set, and sets nothing: with two threads, ten members of 128-128
-were as fast as with one for up to a hundred rows, and up to twice as fast for more.
+were as fast as with one for up to a hundred rows, and up to twice as fast for more. A forked
+process is set to one: there the threads of its parent are gone, and OpenMP would wait for them.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import torch
@@ -19,6 +21,15 @@ from .net import SnapshotNet
 _SMALL_STEP = 1e7
 
 
+def _use_one_thread() -> None:
+    """Set one intra-op thread, in a forked process."""
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_use_one_thread)
+
+
 @contextlib.contextmanager
 def few_threads(net: SnapshotNet, example: Batch, n_rows: int, batch_size: int) -> Iterator[None]:
     """Set one intra-op thread for small steps; for others leave the number that was set.
@@ -30,8 +41,8 @@ def few_threads(net: SnapshotNet, example: Batch, n_rows: int, batch_size: int) 
     if before == 1 or multiplications(net, example) * batch_size / n_rows >= _SMALL_STEP:
         yield
         return
-    torch.set_num_threads(1)
     try:
+        torch.set_num_threads(1)
         yield
     finally:
         torch.set_num_threads(before)
