@@ -4,7 +4,19 @@ import inspect
 import warnings
 from pathlib import Path
 
+from sklearn.exceptions import InconsistentVersionWarning as _OfScikitLearn
+
 _HERE = str(Path(__file__).parent)
+
+
+class InconsistentVersionWarning(_OfScikitLearn):
+    """A pickle was written by another version of this package."""
+
+    def __init__(self, message: str):
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Self
 
 from numpy.typing import ArrayLike
@@ -10,13 +11,23 @@ from skorch.history import History
 
 from ._compat import uncompiled
 from ._data.encoder import TableEncoder
+from ._data.fitted_columns import FittedColumns
 from ._data.sources import Source
+from ._nets.generators import on_named_device
 from ._training.interrupts import Interrupts
-from ._types import Input, State
-from ._warnings import warn
+from ._types import Input, Options, State
+from ._warnings import InconsistentVersionWarning, warn
 from .fitted import Fitted
 from .fitting import Given, choose_members, fit_members
 from .parameters import NetParameters
+
+#: Where a pickle keeps the version that wrote it.
+_VERSION = "_skensemble_version"
+
+
+def version() -> str:
+    """Return the version of this package."""
+    return sys.modules[__package__].__version__
 
 
 class BaseSnapshotEnsemble(NetParameters):
@@ -97,12 +108,13 @@ class BaseSnapshotEnsemble(NetParameters):
         return self._fitted_ if self.__sklearn_is_fitted__() else None
 
     def _train(self, given: Given, before: Fitted | None) -> Self:
-        with Interrupts() as interrupts:
+        with Interrupts() as interrupts, on_named_device(self.device):
             fitted, messages = fit_members(self, given, before, interrupts)
             self._commit(fitted)
-        for message in messages():
-            warn(message, RuntimeWarning)
-        return self
+            for message, category in messages():
+                warn(message, category)
+            # Within the block: after it Ctrl-C would be raised as if nothing had been fitted.
+            return self
 
     def _commit(self, fitted: Fitted) -> None:
         """Put the fitted attributes in place, all at once."""
@@ -119,15 +131,33 @@ class BaseSnapshotEnsemble(NetParameters):
         """
         check_is_fitted(self)
         fitted = self._fitted_
-        return fitted, fitted.intake.read(self, X)[0]
+        with on_named_device(self.device):
+            return fitted, fitted.intake.read(self, X)[0]
 
     def _new_encoder(self) -> TableEncoder:
         """Return what is to learn a table for the built-in network."""
-        return TableEncoder()
+        return TableEncoder(**self._by_prefix("table"))
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether there are snapshots to predict with."""
         return "_fitted_" in vars(self)
+
+    def __getstate__(self) -> Options:
+        """Add the version that writes a pickle."""
+        return {**super().__getstate__(), _VERSION: version()}
+
+    def __setstate__(self, state: Options) -> None:
+        """Take over a state, with a warning where another version wrote it."""
+        written, here = state.get(_VERSION), version()
+        if written != here:
+            writer = "an older skensemble" if written is None else f"skensemble {written}"
+            warn(
+                f"Got a pickle of {type(self).__name__} that {writer} wrote, but "
+                f"expected one of skensemble {here}: with another version predictions may differ "
+                "or fail; load it with the version that wrote it, or fit anew.",
+                InconsistentVersionWarning,
+            )
+        super().__setstate__({name: value for name, value in state.items() if name != _VERSION})
 
     def refit_members(self, X: Input, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Choose the members again, by other rows and the `members` of now, without training.
@@ -147,13 +177,23 @@ class BaseSnapshotEnsemble(NetParameters):
             With new ``member_weights_``, ``cycle_scores_`` and ``validation_score_``.
         """
         check_is_fitted(self)
-        self._commit(choose_members(self, self._fitted_, X, y, sample_weight))
+        with on_named_device(self.device):
+            fitted = choose_members(self, self._fitted_, X, y, sample_weight)
+        self._commit(fitted)
         return self
 
     @property
     def history_(self) -> History:
         """What skorch recorded of the training: a row for each epoch."""
         return self.net_.history_
+
+    @property
+    def columns_(self) -> FittedColumns:
+        """What became of each column of X: a row for each, of the built-in network alone."""
+        table = self._fitted_.intake.describe() if self.__sklearn_is_fitted__() else None
+        if table is None:
+            raise AttributeError(f"{type(self).__name__} has no columns_ without its own network.")
+        return table
 
     @property
     def snapshots_(self) -> list[State]:

@@ -77,7 +77,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         The budget: how often each chain passes over its rows, for any number of cycles. It need
         not be a multiple of `n_cycles`, since cycles end on steps. "auto": as many as make 4,000
         steps of the automatic `batch_size` over all rows, at least 10 and at most 250 (at most
-        half the number of rows, but not below 100).
+        half the number of rows, but not below 100). Where there are more columns than rows, and
+        than 128, the number is multiplied by rows / columns.
     batch_size : int or "auto", default="auto"
         Largest number of rows in a step. The batches of an epoch differ by one row at most.
         "auto": the number of rows / 24, rounded to a power of two from 32 to 128.
@@ -89,11 +90,13 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     restart : {"warm", "cold"}, default="warm"
         Whether a new cycle keeps the weights or draws new ones. "cold" makes an ordinary deep
         ensemble within the same budget.
-    optimizer : torch.optim.Optimizer class or "auto", default="auto"
-        Its fused step is used where torch has one. "auto": ``torch.optim.AdamW`` with
+    optimizer : torch.optim.Optimizer class or str, default="auto"
+        Its fused step is used where torch has one. A name, such as "sgd", stands for a class of
+        ``torch.optim``. "auto": ``torch.optim.AdamW`` with
         ``betas=(0.9, 0.99)`` and without weight decay, unless ``optimizer__*`` say otherwise.
-    criterion : nn.Module class or instance, default=None
-        The loss of the raw scores. None: ``torch.nn.CrossEntropyLoss``.
+    criterion : nn.Module class or instance, or str, default=None
+        The loss of the raw scores, or the name of one of torch's. None:
+        ``torch.nn.CrossEntropyLoss``.
     n_chains : int or "auto", default="auto"
         Number of copies of the network, each with its own initialisation, batches and fold. The
         snapshots of one run are alike; those of several chains differ more ([4]_). It is clipped
@@ -108,12 +111,14 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         A callable gets ``predictions`` of shape (n_cycles, n_unseen, n_classes), ``y`` (class
         indices) and ``sample_weight``, and returns a weight for each cycle. Cycles of weight 0 cost
         nothing at prediction. "auto": "stacked" where there are unseen rows, else "all".
-    validation : {"auto", "cross"}, float, splitter or None, default="auto"
+    validation : {"auto", "cross", "last"}, float, splitter or None, default="auto"
         Rows that a chain is not trained on; the cycles are weighted and scored by them (see
         Notes). "cross": each chain leaves out its own fold; a single chain leaves out one of five.
-        A float: all chains leave out this fraction of the rows. A splitter of scikit-learn that
-        leaves out each row exactly once, such as GroupKFold: one split for each chain. None: no
-        rows. "auto": "cross" with several chains, else None.
+        A float: all chains leave out this fraction of the rows; "last": the last fifth, where rows
+        stand in the order of time. A splitter of scikit-learn that leaves out each row exactly
+        once, such as GroupKFold: one split for each chain. TimeSeriesSplit, or a splitter of a
+        single split: all chains leave out its last part. None: no rows. "auto": "cross" with
+        several chains, else None.
     early_stopping : bool or "auto", default="auto"
         Whether the run ends after `n_iter_no_change` cycles without gain on the unseen rows.
         Without unseen rows it has no effect. "auto": see Notes.
@@ -137,11 +142,12 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     callbacks : list of skorch callbacks, default=None
         Callbacks to run. Copies of them are used; find these in ``net_.callbacks_``.
     device : str or torch.device, default="cpu"
-        Where to train and predict.
+        Where to train and predict. "auto": on a GPU where there is one.
     warm_start : bool, default=False
         Whether `fit` adds another full budget to a fitted ensemble.
     random_state : int, RandomState instance or None, default=None
-        An integer makes fits equal to the bit.
+        An integer makes fits equal to the bit, unless another thread draws from torch's or numpy's
+        global generators meanwhile: a fit borrows them.
     verbose : int, default=0
         1 prints a line for each cycle and a progress bar, 0 prints nothing.
     **kwargs : dict
@@ -149,9 +155,13 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         default 128-64 below 10,000 rows and 128-128 from there on, ``dropout``, by default 0, and
         ``column_dropout``, by default 0.1 below 200,000 rows and 0 from there on),
         ``optimizer__*``, ``criterion__*``, ``iterator_train__*`` (of a DataLoader, which then
-        replaces the built-in batches), ``callbacks__*``, ``net__*`` (the rest of skorch's
-        ``NeuralNet``), and ``schedule__min_lr``, ``schedule__gamma`` (decay per step of
-        "exp_range") and ``schedule__burn_in_epochs`` (epochs at `lr` before the first cycle).
+        replaces the built-in batches), ``callbacks__*``, ``table__*`` (how the built-in network
+        sees columns: at most ``n_pieces``, by default 8, linear pieces of a number and
+        ``max_categories``, by default 512, inputs of a column of categories, each of which has
+        ``min_rows``, by default 10, and ``max_inputs``, by default 1024, of all numbers),
+        ``net__*`` (the rest of skorch's ``NeuralNet``), and ``schedule__min_lr``,
+        ``schedule__gamma`` (decay per step of "exp_range") and ``schedule__burn_in_epochs``
+        (epochs at `lr` before the first cycle).
 
     Attributes
     ----------
@@ -168,6 +178,10 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         a fresh module. The index is ``cycle * n_chains_ + chain``.
     member_weights_ : ndarray of float64 of shape (n_snapshots,)
         Weight of each snapshot in the average, in the same order.
+    columns_ : sequence of namedtuple
+        What became of each column: ``name``, ``read_as``, ``missing`` (share of the rows),
+        ``categories`` (distinct ones), ``kept`` (those with an input of their own), ``pieces``
+        and ``remark``. Only of the built-in network.
     history_ : skorch.history.History
         A row for each epoch; of the first chain, where they train one after another.
     n_iter_ : int
@@ -199,7 +213,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     where at most 30 % of them are distinct and most distinct rows have copies. Rows of a dataset
     are told apart by their number. With ``X_val`` given to `fit`, no other rows are left out. A
     fold of more than twice the average size, such as that of one large group, is weighed as one of
-    average size: the chain that leaves it out is trained on few rows.
+    average size: the chain that leaves it out is trained on few rows. Rows that differ by a row
+    number, or by noise, are no copies; where they come from one source, give `groups`.
 
     A row's unseen prediction is the mean over the chains that left it out: with "cross", that of
     one chain. The ensemble averages over all chains and usually scores better than

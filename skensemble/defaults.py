@@ -11,6 +11,9 @@ SMALL = 32
 #: From so many rows on, a table is large, or huge: network and chains are chosen accordingly.
 _LARGE, _HUGE = 10_000, 200_000
 
+#: Up to so many columns, a table is not wide however few rows it has.
+_NARROW = 128
+
 
 def auto_batch_size(n_samples: int) -> int:
     """Round ``n_samples / 24`` to a power of two from 32 to 128."""
@@ -49,11 +52,14 @@ def auto_column_dropout(n_samples: int, is_classifier: bool) -> float:
     return 0.1 if is_classifier and n_samples < _HUGE else 0.0
 
 
-def auto_max_epochs(n_samples: int) -> int:
+def auto_max_epochs(n_samples: int, n_columns: int = 1) -> int:
     """Return so many epochs that there are 4,000 steps, at least 10 and at most 250.
 
     Below 500 rows there are at most half as many epochs as rows, but at least 100 are allowed.
+    Where there are more columns than rows (and than 128), there are so many times fewer epochs as
+    there are more columns: a network then knows its rows by heart after a few.
     """
     steps_per_epoch = math.ceil(n_samples / auto_batch_size(n_samples))
     most = int(np.clip(n_samples // 2, 100, 250))
-    return int(np.clip(round(4000 / steps_per_epoch), 10, most))
+    epochs = min(round(4000 / steps_per_epoch), most)
+    return max(10, round(epochs * min(1.0, max(n_samples, _NARROW) / n_columns)))

@@ -14,6 +14,7 @@ from ._data.intake import Intake
 from ._data.reading import Known
 from ._data.sources import DatasetInput, Source
 from ._data.targets import Targets
+from ._nets.generators import on_named_device
 from ._nets.inference import chunk_size, member_outputs
 from ._nets.snapshots import Snapshots
 from ._training.net import SnapshotNet
@@ -47,6 +48,8 @@ class Verdict(NamedTuple):
     cycle_scores: NDArray[np.float64]
     #: Weighted mean of the predictions for each row, where it is out of fold.
     predictions: NDArray[np.float64] | None
+    #: R2 under the weights of all cycles; None for classes.
+    r2: float | None = None
 
 
 class Weighed(NamedTuple):
@@ -92,7 +95,8 @@ def _verdict(unseen: UnseenRows, n_chains: int, targets: Targets) -> Verdict:
     scores = np.array([cycle.score for cycle in unseen.cycles])
     # With one chain, or rows that no chain has seen, predictions are those of predict.
     is_out_of_fold = n_chains > 1 and not unseen.is_unseen_by_all
-    return Verdict(scores, targets.shape_unseen(unseen.combine()) if is_out_of_fold else None)
+    predictions = targets.shape_unseen(unseen.combine()) if is_out_of_fold else None
+    return Verdict(scores, predictions, unseen.r2())
 
 
 def _of_members(by_cycle: NDArray[np.float64], n_chains: int) -> NDArray[np.float64]:
@@ -162,6 +166,7 @@ class Fitted:
             "member_weights_": self.member_weights,
             "cycle_scores_": scores,
             "validation_score_": None if scores is None else float(scores[-1]),
+            "validation_r2_": None if self.verdict is None else self.verdict.r2,
             self.targets.unseen_name: None if self.verdict is None else self.verdict.predictions,
             **self.targets.attributes(),
         }
@@ -195,15 +200,16 @@ class Fitted:
         combine: Callable[[torch.Tensor], torch.Tensor],
     ) -> NDArray[np.float64]:
         """Collect what is made of the members' values, all rows along the second axis."""
-        out, done = torch.empty(0, 0, 0, dtype=torch.float64), 0
-        for values in self._values(source, members):
-            part = combine(values)
-            if part.shape[1] == source.n_samples:  # a few rows, which a copy would only delay
-                return part.contiguous().numpy()
-            if not done:  # the only memory that grows with the rows
-                out = out.new_empty(len(part), source.n_samples, part.shape[2])
-            out[:, done : done + part.shape[1]] = part
-            done += part.shape[1]
+        out, done = torch.empty(0, 0, 0, dtype=torch.float64, device="cpu"), 0
+        with on_named_device(self.nets[0].device):
+            for values in self._values(source, members):
+                part = combine(values)
+                if part.shape[1] == source.n_samples:  # a few rows, which a copy would only delay
+                    return part.contiguous().numpy()
+                if not done:  # the only memory that grows with the rows
+                    out = out.new_empty(len(part), source.n_samples, part.shape[2])
+                out[:, done : done + part.shape[1]] = part
+                done += part.shape[1]
         return out.numpy()
 
     def _values(self, source: Source, members: NDArray[np.intp]) -> Iterator[torch.Tensor]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from sklearn.exceptions import ConvergenceWarning
 from skorch.utils import to_device
 
 from ._data.folds import Chosen, Rows, choose_folds
@@ -22,13 +23,19 @@ from ._training.making import (
     join_chains,
     make_nets,
     monitors_unseen,
+    try_criterion,
     try_out,
+    warn_of_scales,
 )
 from ._training.planning import Done, RunPlan, count_steps, plan_run
 from ._training.run import Run
 from .fitted import Fitted, Resume, weigh_cycles
 from .parameters import NetParameters
 from .unseen import Patience, UnseenRows
+
+#: Part of the loss of unseen rows after the first cycle by which the last one may still lower it:
+#: where it is more, the budget was too short.
+NOT_CONVERGED = 0.1
 
 
 class Given(NamedTuple):
@@ -62,6 +69,11 @@ class Call(NamedTuple):
     chosen: Chosen
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and of columns, where X is a table; else 1."""
+        return self.data.source.n_samples, self.known.intake.n_features or 1
+
+    @property
     def n_before(self) -> int:
         """Cycles of earlier calls."""
         return 0 if self.before is None else self.before.n_cycles
@@ -69,14 +81,15 @@ class Call(NamedTuple):
 
 def fit_members(
     estimator: NetParameters, given: Given, before: Fitted | None, interrupts: Interrupts
-) -> tuple[Fitted, Callable[[], list[str]]]:
+) -> tuple[Fitted, Callable[[], list[tuple[str, type[Warning]]]]]:
     """Train an ensemble, or carry on the one `before`, and weigh its members.
 
     The caller has entered `interrupts`, and puts away the result before leaving it. The second
     result is a function that returns what to warn the user of once the first is safe.
     """
     call = _read(estimator, given, before)
-    device = torch.device(estimator.device or "cpu")
+    interrupts.check()
+    device = estimator._device()
     with (
         private_generators(device),
         torch.inference_mode(False),  # a user may fit within one of torch's modes
@@ -85,8 +98,10 @@ def fit_members(
         generators = _make_generators(call, device)
         with generators[0].within():
             call = _learn_columns(call, device)
+            interrupts.check()
             ready = _prepare(call, generators)
             unseen, valid = _judge(call, ready)
+            interrupts.check()
         with ready.few_threads():
             plan = _plan(call, ready)
             progress = plan.progress(call.n_before) if estimator.verbose else None
@@ -95,6 +110,7 @@ def fit_members(
                 ready, valid, plan, generators, interrupts, cold=cold, progress=progress
             )
             if unseen is not None:
+                unseen.pause = interrupts.check
                 _show_earlier(call, unseen, plan)
             run = Run(plan, lanes, interrupts, None if unseen is None else unseen.add)
             states = run.train(redraw=cold and before is not None)
@@ -104,7 +120,26 @@ def fit_members(
         kept = [] if before is None else before.all_states()
         kept += [state for cycle in states for state in cycle]
         fitted = _weigh(call, ready, kept, unseen, resume)
-    return fitted, run.messages
+    return fitted, lambda: _messages(call, run, unseen)
+
+
+def _messages(call: Call, run: Run, unseen: UnseenRows | None) -> list[tuple[str, type[Warning]]]:
+    """Return what to warn the user of, once what was trained is safe."""
+    said: list[tuple[str, type[Warning]]] = [(text, RuntimeWarning) for text in run.messages()]
+    if call.before is None and (text := run.explosion()):
+        said.append((text, RuntimeWarning))
+    elif unseen is not None and run.is_whole and not call.is_one_cycle:
+        gain = unseen.last_gain()
+        if gain > NOT_CONVERGED:
+            epochs = call.estimator.max_epochs
+            text = (
+                f"Got max_epochs={epochs!r} and n_cycles={run.n_planned}, but expected a budget "
+                "whose last cycle lowers the loss of unseen rows by at most "
+                f"{NOT_CONVERGED:.0%} of what it was after the first: it lowered it by {gain:.1%}; "
+                "set more max_epochs, or more n_cycles."
+            )
+            said.append((text, ConvergenceWarning))
+    return said
 
 
 def choose_members(
@@ -115,7 +150,9 @@ def choose_members(
     known = Known(fitted.intake, estimator._targets().adopt(fitted.targets))
     data = read_later(estimator, X, y, weight, known)
     net, n_samples = fitted.nets[0], data.source.n_samples
-    rows = place_rows(known.intake.rows(data.source), torch.empty(n_samples), None, net.device)
+    rows = place_rows(
+        known.intake.rows(data.source), torch.empty(n_samples, device="cpu"), None, net.device
+    )
     index = [np.arange(n_samples)] * fitted.n_chains
     rule = estimator._rule(known.targets)
     unseen = UnseenRows(net, rows.X, index, data.y, data.loss_weight, known.targets, rule)
@@ -161,10 +198,11 @@ def _make_generators(call: Call, device: torch.device) -> list[Generators]:
 
 
 def _learn_columns(call: Call, device: torch.device) -> Call:
-    """Learn what the network sees of X, in the first call."""
-    if call.before is not None:
-        return call
+    """Learn what the network sees of X, in later calls of columns that said nothing before."""
     estimator, data = call.estimator, call.data
+    if call.before is not None:
+        late = call.known.intake.learn_late(data.source, data.sample_weight)
+        return call._replace(known=call.known._replace(intake=late))
     intake = call.known.intake.encode(
         data.source,
         data.sample_weight,
@@ -184,7 +222,7 @@ def _prepare(call: Call, generators: list[Generators]) -> Ready:
     n_samples, probe_rows = len(X), X[:N_PROBE_ROWS]
     sizes = {"n_outputs": targets.n_outputs, **intake.sizes()}
     is_small = intake.is_small
-    recipe = estimator._recipe(sizes, n_samples, chosen.n_chains, is_small=is_small)
+    recipe = estimator._recipe(sizes, call.shape, chosen.n_chains, is_small=is_small)
     if before is None:
         has_unseen = call.held is not None or chosen.folds is not None
         nets = make_nets(recipe, generators, probe_rows, has_unseen=has_unseen)
@@ -193,14 +231,18 @@ def _prepare(call: Call, generators: list[Generators]) -> Ready:
         nets = carry_on(before.nets, recipe.settings["batch_size"], lr_ratio)
     device = nets[0].device
     probe_rows = to_device(probe_rows, device)
-    output = try_out(nets[0], probe_rows, recipe.module_name)
+    output, outputs = try_out(nets[0], probe_rows, recipe.module_name)
     targets.check_output(output, recipe.module_name, min(N_PROBE_ROWS, n_samples))
+    y = targets.tensor(call.data.y, output)
+    if before is None:
+        try_criterion(nets, outputs, y)
+        warn_of_scales(X, nets[0].module_)
     weight = None
     if call.data.loss_weight is not None:
         for net in nets:
             net.weigh_criterion()
         weight = torch.from_numpy(call.data.loss_weight).to(output.dtype)
-    rows = place_rows(X, targets.tensor(call.data.y, output), weight, device)
+    rows = place_rows(X, y, weight, device)
     rows = rows.with_chains(chosen.chain_rows(n_samples))
     if before is None:
         nets = join_chains(nets, rows, probe_rows)
@@ -239,15 +281,14 @@ def _plan(call: Call, ready: Ready) -> RunPlan:
     done = None
     if call.before is not None:
         done = Done(call.before.n_cycles, call.before.resume.n_steps)
-    timetable = call.estimator._timetable(len(ready.rows), is_one_cycle=call.is_one_cycle)
+    timetable = call.estimator._timetable(call.shape, is_one_cycle=call.is_one_cycle)
     return plan_run(timetable, count_steps(ready), done)
 
 
 def _show_earlier(call: Call, unseen: UnseenRows, plan: RunPlan) -> None:
     """Show the unseen rows the cycles of earlier calls, and say when they may end the run."""
     if call.before is not None:
-        for cycle in range(call.n_before):
-            unseen.add(call.before.states(cycle))
+        unseen.show(call.before.snapshots, call.n_before)
     early = call.estimator.early_stopping
     # "auto" ends runs too: that pays (see benchmarks/README.md).
     if early is True or (early and call.known.targets.is_loss_known):

@@ -1,6 +1,7 @@
 """The named parameters of both estimators: constraints, checks, and what they ask for."""
 
 from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from sklearn.base import is_classifier
 from skorch import NeuralNet
+from skorch.callbacks import ParamMapper
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -21,13 +23,29 @@ from ._training.making import Recipe
 from ._training.planning import Timetable
 from ._types import Options, Parameter
 from .defaults import auto_batch_size, auto_column_dropout, auto_hidden, auto_max_epochs
-from .keywords import KeywordParameters, check_keywords, net_arguments
+from .keywords import (
+    TABLE_ARGUMENTS,
+    KeywordParameters,
+    check_keywords,
+    find_by_name,
+    in_words,
+    nearest,
+    net_arguments,
+    short,
+)
 from .members import RULES, UNSEEN_RULES
 from .networks import TableNetwork
 
 #: The second moment has a shorter memory than Adam's own: the rate falls to zero many times in a
 #: run, and the end of a cycle must not remember its beginning.
 AUTO_OPTIMIZER = torch.optim.AdamW, {"betas": (0.9, 0.99), "weight_decay": 0.0}
+
+
+#: What is meant, most likely, by values of other kinds.
+_HINTS_AT_VALIDATION: dict[type, str] = {
+    int: " For folds, one for each chain, set n_chains, or validation=KFold(n).",
+    tuple: " Rows to judge by are given to fit, as X_val= and y_val=.",
+}
 
 
 class NetParameters(KeywordParameters, metaclass=ABCMeta):
@@ -42,8 +60,8 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "schedule": [StrOptions(set(schedules.SHAPES)), callable],
         "restart": [StrOptions({"warm", "cold"})],
-        "optimizer": [callable, StrOptions({"auto"})],
-        "criterion": [callable, None],
+        "optimizer": [callable, str],
+        "criterion": [callable, str, None],
         "n_chains": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "members": [
             StrOptions({"auto", *RULES, *UNSEEN_RULES}),
@@ -51,7 +69,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             callable,
         ],
         "validation": [
-            StrOptions({"auto", "cross"}),
+            StrOptions({"auto", "cross", "last"}),
             Interval(Real, 0, 1, closed="neither"),
             HasMethods(["get_n_splits"]),
             None,
@@ -85,21 +103,38 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         self._check_each()
         if self.net is not None and not issubclass(self.net, NeuralNet):
             raise InvalidParameterError(
-                f"Got net={self.net!r}, but expected a subclass of skorch.NeuralNet."
+                f"Got net={short(self.net)}, but expected a subclass of skorch.NeuralNet."
             )
         check_keywords(self._keywords(), self._get_param_names(), self._keyword_takers())
         self._check_schedule()
+        self._check_nonlinearity()
+        self._check_table()
         if self.restart == "cold":
+            _refuse_mappers(self.callbacks or [])
             for part in (self.module, *self._by_prefix("module").values()):
                 if isinstance(part, nn.Module):
                     check_can_reset(part)
+        self._device()
+
+    def _device(self) -> torch.device:
+        """Return the device that is asked for; "auto" is a GPU where there is one."""
+        there = ["cpu"]
+        if torch.backends.mps.is_available():
+            there.insert(0, "mps")
+        if torch.cuda.is_available():
+            there.insert(0, "cuda")
+        if self.device == "auto":
+            return torch.device(there[0])
         try:
-            torch.device(self.device or "cpu")
+            device = torch.device(self.device or "cpu")
+            if device.type in ("cuda", "mps") and device.type not in there:
+                raise RuntimeError
         except RuntimeError as error:
             raise InvalidParameterError(
-                f"Got device={self.device!r}, but expected a device of torch, such as 'cpu' or "
-                "'cuda'."
+                f"Got device={short(self.device)}, but expected a device of torch that is there: "
+                f"one of {', '.join(map(repr, sorted(there)))}, or 'auto'."
             ) from error
+        return device
 
     def _keyword_takers(self) -> dict[str, set[str] | None]:
         """Return for each prefix of keywords the names that may follow it."""
@@ -108,12 +143,30 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         return {
             "module": keyword_names(constructor_of(self._module())),
             "optimizer": None if optimizer is None else {*optimizer, "param_groups"},
-            "criterion": keyword_names(constructor_of(self._criterion())),
+            "criterion": self._criterion_takes(),
             "iterator_train": keyword_names(DataLoader),
             "callbacks": None,  # the net knows their names
             "schedule": {"min_lr", "burn_in_epochs", *schedules.shape_options()},
+            "table": {*TABLE_ARGUMENTS} if self.module is None else set(),
             "net": net_arguments(net) if self.net is None else None,
         }
+
+    def _criterion_takes(self) -> set[str] | None:
+        """Return the names after ``criterion__``, and what a regressor adds to them."""
+        names = keyword_names(constructor_of(self._criterion()))
+        return names if names is None or is_classifier(self) else {*names, "scale_target"}
+
+    def _check_nonlinearity(self) -> None:
+        """Refuse skorch's way from outputs to predictions: ours is the targets'."""
+        given = self._by_prefix("net").get("predict_nonlinearity", "auto")
+        if given == "auto" or (given is None and not is_classifier(self)):
+            return
+        made = "probabilities are the softmax of raw scores, the module's outputs"
+        raise InvalidParameterError(
+            f"Got net__predict_nonlinearity={given!r}, but expected 'auto': "
+            f"{made if is_classifier(self) else 'predictions are the outputs of the module'}; put "
+            "what is to change them at the end of the module."
+        )
 
     def _check_schedule(self) -> None:
         options = self._by_prefix("schedule")
@@ -124,9 +177,22 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             )
         schedules.check_options(self.schedule, lr=self._highest_lr(), **options)
 
+    def _check_table(self) -> None:
+        for name, value in self._by_prefix("table").items():
+            least = TABLE_ARGUMENTS[name]
+            if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+                raise InvalidParameterError(
+                    f"Got table__{name}={value!r}, but expected an integer of at least {least}."
+                )
+
     def _optimizer(self) -> tuple[Parameter, Options]:
         """Return the optimizer, and its arguments unless keywords say otherwise."""
-        return AUTO_OPTIMIZER if self.optimizer == "auto" else (self.optimizer, {})
+        if self.optimizer == "auto":
+            return AUTO_OPTIMIZER
+        if not isinstance(self.optimizer, str):
+            return self.optimizer, {}
+        kind = torch.optim.Optimizer
+        return find_by_name("optimizer", self.optimizer, torch.optim, kind), {}
 
     def _highest_lr(self) -> float:
         return self._by_prefix("optimizer").get("lr", self.lr)
@@ -137,7 +203,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         names += [
             name
             for name in self._keywords()
-            if name.split("__")[0] in ("module", "optimizer", "criterion", "net")
+            if name.split("__")[0] in ("module", "optimizer", "criterion", "table", "net")
             and name != "optimizer__lr"
         ]
         return {name: getattr(self, name) for name in names}
@@ -152,8 +218,15 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
                     f"{then.get(name)!r} as at its first fit; fit it anew with warm_start=False."
                 )
 
+    def _named_criterion(self) -> Parameter:
+        """Return the criterion, found where it is given by name; None where it is not given."""
+        if isinstance(self.criterion, str):
+            return find_by_name("criterion", self.criterion, nn, nn.Module)
+        return self.criterion
+
     def _criterion(self) -> Parameter:
-        return self._targets().default_criterion if self.criterion is None else self.criterion
+        named = self._named_criterion()
+        return self._targets().default_criterion if named is None else named
 
     def _module(self) -> Parameter:
         return TableNetwork if self.module is None else self.module
@@ -162,8 +235,14 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         made = constructor_of(self._module())
         return getattr(made, "__name__", repr(made))
 
-    def _recipe(self, sizes: Options, n_samples: int, n_chains: int, *, is_small: bool) -> Recipe:
-        """Say what the nets of a fit are made of; `sizes` are what the data decide."""
+    def _recipe(
+        self, sizes: Options, shape: tuple[int, int], n_chains: int, *, is_small: bool
+    ) -> Recipe:
+        """Say what the nets of a fit are made of.
+
+        `sizes` are what the data decide; `shape` has the numbers of rows and columns.
+        """
+        n_samples = shape[0]
         optimizer, defaults = self._optimizer()
         if self.module is None:
             column_dropout = auto_column_dropout(n_samples, is_classifier(self))
@@ -176,26 +255,31 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             criterion=self._criterion(),
             optimizer=optimizer,
             optimizer_defaults=defaults,
-            keywords=self._keywords(),
+            keywords={
+                name: value
+                for name, value in self._keywords().items()
+                # The net sees what these made.
+                if not name.startswith("table__") and name != "criterion__scale_target"
+            },
             sizes=sizes,
             is_small=is_small,
             callbacks=self.callbacks,
             settings={
                 "lr": self.lr,
-                "max_epochs": self._max_epochs(n_samples),
+                "max_epochs": self._max_epochs(*shape),
                 "batch_size": self._batch_size(n_samples),
-                "device": self.device,
+                "device": self.device and str(self._device()),
                 "verbose": int(self.verbose),
             },
         )
 
-    def _timetable(self, n_samples: int, *, is_one_cycle: bool) -> Timetable:
-        """Say how long a run is, and at which rates it trains."""
+    def _timetable(self, shape: tuple[int, int], *, is_one_cycle: bool) -> Timetable:
+        """Say how long a run over so many rows and columns is, and at which rates it trains."""
         return Timetable(
             self.n_cycles,
             self.cycle_mult,
             self.schedule,
-            self._max_epochs(n_samples),
+            self._max_epochs(*shape),
             self._highest_lr(),
             self._by_prefix("schedule"),
             is_one_cycle,
@@ -215,8 +299,10 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
     def _batch_size(self, n_samples: int) -> int:
         return auto_batch_size(n_samples) if self.batch_size == "auto" else int(self.batch_size)
 
-    def _max_epochs(self, n_samples: int) -> int:
-        return auto_max_epochs(n_samples) if self.max_epochs == "auto" else int(self.max_epochs)
+    def _max_epochs(self, n_samples: int, n_columns: int) -> int:
+        if self.max_epochs == "auto":
+            return auto_max_epochs(n_samples, n_columns)
+        return int(self.max_epochs)
 
     def _check_each(self) -> None:
         """Check each named parameter by itself; an error gives the value, then the rule."""
@@ -226,8 +312,27 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             if isinstance(value, bool) and not {"boolean", "verbose"} & {*map(str, constraints)}:
                 made = [constraint for constraint in made if not isinstance(constraint, Interval)]
             if not any(constraint.is_satisfied_by(value) for constraint in made):
-                rule = " or ".join(_in_words(make_constraint(c)) for c in constraints)
-                raise InvalidParameterError(f"Got {name}={value!r}, but expected {rule}.")
+                rule, hint = in_words(constraints), ""
+                if isinstance(value, str):
+                    options = [c.options for c in made if isinstance(c, StrOptions)]
+                    hint = nearest(value, set().union(*options))
+                elif name == "validation":
+                    hint = _HINTS_AT_VALIDATION.get(type(value), "")
+                raise InvalidParameterError(
+                    f"Got {name}={short(value)}, but expected {rule}.{hint}"
+                )
+
+
+def _refuse_mappers(callbacks: Sequence[object]) -> None:
+    """Refuse callbacks that change parameters once, where each cycle draws others."""
+    for item in callbacks:
+        callback = item[1] if isinstance(item, tuple | list) else item
+        kind = callback if isinstance(callback, type) else type(callback)
+        if issubclass(kind, ParamMapper):
+            raise InvalidParameterError(
+                f"Got restart='cold' with the callback {kind.__name__}, but expected "
+                "restart='warm': each cycle would draw parameters that it does not change."
+            )
 
 
 def _is_same(one: object, other: object) -> bool:
@@ -238,12 +343,3 @@ def _is_same(one: object, other: object) -> bool:
         return type(one) is type(other) and bool(one == other)
     except (TypeError, ValueError):  # an array has no single truth value
         return joblib.hash(one) == joblib.hash(other)
-
-
-def _in_words(constraint: Interval) -> str:
-    """Word a constraint of scikit-learn's as a rule that need not be decoded."""
-    if not isinstance(constraint, Interval):
-        return str(constraint).replace("a str among", "one of")
-    kind = "an integer" if constraint.type is Integral else "a number"
-    bound = "of at least" if constraint.closed in ("left", "both") else "above"
-    return f"{kind} {bound} {constraint.left}"

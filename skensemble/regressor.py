@@ -58,7 +58,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         The budget: how often each chain passes over its rows, for any number of cycles. It need
         not be a multiple of `n_cycles`, since cycles end on steps. "auto": as many as make 4,000
         steps of the automatic `batch_size` over all rows, at least 10 and at most 250 (at most
-        half the number of rows, but not below 100).
+        half the number of rows, but not below 100). Where there are more columns than rows, and
+        than 128, the number is multiplied by rows / columns.
     batch_size : int or "auto", default="auto"
         Largest number of rows in a step. The batches of an epoch differ by one row at most.
         "auto": the number of rows / 24, rounded to a power of two from 32 to 128.
@@ -70,13 +71,17 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     restart : {"warm", "cold"}, default="warm"
         Whether a new cycle keeps the weights or draws new ones. "cold" makes an ordinary deep
         ensemble within the same budget.
-    optimizer : torch.optim.Optimizer class or "auto", default="auto"
-        Its fused step is used where torch has one. "auto": ``torch.optim.AdamW`` with
+    optimizer : torch.optim.Optimizer class or str, default="auto"
+        Its fused step is used where torch has one. A name, such as "sgd", stands for a class of
+        ``torch.optim``. "auto": ``torch.optim.AdamW`` with
         ``betas=(0.9, 0.99)`` and without weight decay, unless ``optimizer__*`` say otherwise.
-    criterion : nn.Module class or instance, default=None
-        The loss of the outputs. None: ``torch.nn.MSELoss``.
-        With that or ``L1Loss``, y is centred and scaled for training, and predictions are scaled
-        back; any other sees y as it is.
+    criterion : nn.Module class or instance, or str, default=None
+        The loss of the outputs, or the name of one of torch's, such as "huber". None:
+        ``torch.nn.MSELoss``. Where it means the same in any unit of y, y is centred and scaled to a
+        standard deviation of 1 for training, and predictions are scaled back: with MSE, L1,
+        SmoothL1 and Huber (whose ``beta`` and ``delta`` count in standard deviations), and with a
+        loss of your own, such as a pinball loss, for which a trial shows it. Any other sees y as it
+        is, unless ``criterion__scale_target=True``.
     n_chains : int or "auto", default="auto"
         Number of copies of the network, each with its own initialisation, batches and fold. The
         snapshots of one run are alike; those of several chains differ more ([4]_). It is clipped
@@ -93,12 +98,14 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         (values) and ``sample_weight``, and returns a weight for each cycle. Cycles of weight 0 cost
         nothing at prediction. "auto": "stacked" where there are unseen rows and the criterion is
         None or one of torch's losses of differences, else "all".
-    validation : {"auto", "cross"}, float, splitter or None, default="auto"
+    validation : {"auto", "cross", "last"}, float, splitter or None, default="auto"
         Rows that a chain is not trained on; the cycles are weighted and scored by them (see
         Notes). "cross": each chain leaves out its own fold; a single chain leaves out one of five.
-        A float: all chains leave out this fraction of the rows. A splitter of scikit-learn that
-        leaves out each row exactly once, such as GroupKFold: one split for each chain. None: no
-        rows. "auto": "cross" with several chains, else None.
+        A float: all chains leave out this fraction of the rows; "last": the last fifth, where rows
+        stand in the order of time. A splitter of scikit-learn that leaves out each row exactly
+        once, such as GroupKFold: one split for each chain. TimeSeriesSplit, or a splitter of a
+        single split: all chains leave out its last part. None: no rows. "auto": "cross" with
+        several chains, else None.
     early_stopping : bool or "auto", default="auto"
         Whether the run ends after `n_iter_no_change` cycles without gain on the unseen rows.
         Without unseen rows it has no effect. "auto": see Notes.
@@ -115,11 +122,12 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     callbacks : list of skorch callbacks, default=None
         Callbacks to run. Copies of them are used; find these in ``net_.callbacks_``.
     device : str or torch.device, default="cpu"
-        Where to train and predict.
+        Where to train and predict. "auto": on a GPU where there is one.
     warm_start : bool, default=False
         Whether `fit` adds another full budget to a fitted ensemble.
     random_state : int, RandomState instance or None, default=None
-        An integer makes fits equal to the bit.
+        An integer makes fits equal to the bit, unless another thread draws from torch's or numpy's
+        global generators meanwhile: a fit borrows them.
     verbose : int, default=0
         1 prints a line for each cycle and a progress bar, 0 prints nothing.
     **kwargs : dict
@@ -127,7 +135,11 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         default 128-128 for up to 8 chains and 64-64 for more, ``dropout`` and
         ``column_dropout``, by default 0), ``optimizer__*``, ``criterion__*``,
         ``iterator_train__*`` (of a DataLoader, which then replaces the built-in batches),
-        ``callbacks__*``, ``net__*`` (the rest of skorch's ``NeuralNet``), and
+        ``callbacks__*``, ``table__*`` (how the built-in network sees columns: at most
+        ``n_pieces``, by default 8, linear pieces of a number and ``max_categories``, by default
+        512, inputs of a column of categories, each of which has ``min_rows``, by default 10, and
+        ``max_inputs``, by default 1024, of all numbers), ``net__*`` (the rest of skorch's
+        ``NeuralNet``), and
         ``schedule__min_lr``, ``schedule__gamma`` (decay per step of "exp_range") and
         ``schedule__burn_in_epochs`` (epochs at `lr` before the first cycle).
 
@@ -144,6 +156,10 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         a fresh module. The index is ``cycle * n_chains_ + chain``.
     member_weights_ : ndarray of float64 of shape (n_snapshots,)
         Weight of each snapshot in the average, in the same order.
+    columns_ : sequence of namedtuple
+        What became of each column: ``name``, ``read_as``, ``missing`` (share of the rows),
+        ``categories`` (distinct ones), ``kept`` (those with an input of their own), ``pieces``
+        and ``remark``. Only of the built-in network.
     history_ : skorch.history.History
         A row for each epoch; of the first chain, where they train one after another.
     n_iter_ : int
@@ -153,8 +169,10 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     n_chains_ : int
         Number of chains.
     validation_score_ : float
-        Negative mean squared error of the unseen rows under the weights of the cycles: higher is
-        better. Only where there are unseen rows.
+        Negative mean squared error of the unseen rows under the weights of the cycles, in squared
+        units of y; of several outputs the mean. Higher is better. Only where there are unseen rows.
+    validation_r2_ : float
+        Coefficient of determination R2 of the same predictions, the mean over the outputs.
     cycle_scores_ : ndarray of float64 of shape (`n_cycles_`,)
         This score after 1, 2, … cycles.
     oof_prediction_ : ndarray of float64 of shape (n_samples,) or (n_samples, n_outputs)
@@ -175,7 +193,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     where at most 30 % of them are distinct and most distinct rows have copies. Rows of a dataset
     are told apart by their number. With ``X_val`` given to `fit`, no other rows are left out. A
     fold of more than twice the average size, such as that of one large group, is weighed as one of
-    average size: the chain that leaves it out is trained on few rows.
+    average size: the chain that leaves it out is trained on few rows. Rows that differ by a row
+    number, or by noise, are no copies; where they come from one source, give `groups`.
 
     A row's unseen prediction is the mean over the chains that left it out: with "cross", that of
     one chain. The ensemble averages over all chains and usually scores better than
@@ -183,7 +202,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     are few numbers, yet with few rows they make the score slightly optimistic. Weights of
     rows count in both.
 
-    Cycles are compared by the squared error of `predict`, for any `criterion`. A criterion that is
+    Cycles are compared by the squared error of `predict`, for any `criterion`; several outputs
+    count alike, each divided by its standard deviation. A criterion that is
     not a loss of differences, such as ``PoissonNLLLoss``, may have outputs on another scale than y;
     "auto" is then "all" for `members` and False for `early_stopping`.
 
@@ -360,7 +380,9 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         return squeeze_output(fitted.each_member(source))
 
     def _targets(self) -> RealTargets:
-        return RealTargets.of(self.criterion)
+        options = self._by_prefix("criterion")
+        asked = options.pop("scale_target", None)
+        return RealTargets.of(self._named_criterion(), options, asked)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

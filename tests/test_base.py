@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import Mlp
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
@@ -69,3 +69,19 @@ def test_an_unfitted_estimator_says_so(iris):
     assert not hasattr(SnapshotEnsembleClassifier(), "snapshots_")
     with pytest.raises(NotFittedError):
         next(iter(SnapshotEnsembleRegressor().staged_predict(iris[0])))
+
+
+def test_a_pickle_tells_which_version_wrote_it(iris, monkeypatch):
+    model = SnapshotEnsembleClassifier(max_epochs=2, n_cycles=2, random_state=0)
+    before = joblib.hash(clone(model))
+    payload = pickle.dumps(model.fit(*iris))
+    assert joblib.hash(clone(model)) == before
+    loaded = pickle.loads(payload)  # warnings are errors here
+    assert vars(loaded).keys() == vars(model).keys()
+    monkeypatch.setattr("skensemble.__version__", "99.0")
+    with pytest.warns(InconsistentVersionWarning, match="expected one of skensemble 99"):
+        other = pickle.loads(payload)
+    np.testing.assert_array_equal(other.predict_proba(iris[0]), model.predict_proba(iris[0]))
+    state = {name: value for name, value in vars(model).items() if "version" not in name}
+    with pytest.warns(InconsistentVersionWarning, match="that an older skensemble wrote"):
+        SnapshotEnsembleClassifier().__setstate__(state)

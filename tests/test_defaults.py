@@ -68,3 +68,11 @@ def test_epochs_make_four_thousand_steps_within_bounds():
     for n in (600, 3_000, 40_000):
         steps = auto_max_epochs(n) * math.ceil(n / auto_batch_size(n))
         assert abs(steps - 4000) <= math.ceil(n / auto_batch_size(n)) / 2
+
+
+def test_tables_with_more_columns_than_rows_are_gone_over_less_often():
+    assert auto_max_epochs(500, 500) == auto_max_epochs(500) == 250
+    assert [auto_max_epochs(500, p) for p in (1000, 2000, 10**6)] == [125, 62, 10]
+    # Up to 32 rows nothing may hang on their number.
+    assert {auto_max_epochs(n, 300) for n in (2, 15, 27, 32)} == {auto_max_epochs(32, 300)}
+    assert {auto_max_epochs(n, 128) for n in (2, 32)} == {100}

@@ -14,7 +14,9 @@ import skensemble
 
 TOP = Path(__file__).parent.parent
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (TOP / "README.md").read_text(), re.M | re.S)
-PAGES = sorted((TOP / "docs").glob("*.rst"))
+PAGES = sorted([*(TOP / "docs").glob("*.rst"), *(TOP / "docs" / "guide").glob("*.rst")])
+#: Files of the repository that README points to.
+LINKS = re.findall(r"\]\(([^)#:]+)[^)]*\)", (TOP / "README.md").read_text())
 MODULES = [m.name for m in pkgutil.walk_packages(skensemble.__path__, "skensemble.")]
 
 
@@ -37,6 +39,16 @@ def test_readme_blocks_run_one_after_another(tmp_path, monkeypatch):
     for block in BLOCKS:
         exec(compile(block, "README.md", "exec"), namespace)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("link", sorted({*LINKS} - {"https"}))
+def test_readme_links_to_files_that_exist(link):
+    assert (TOP / link).exists()
+
+
+def test_readme_has_the_test_command_of_ci():
+    command = 'pip install -c constraints.txt ".[test]" && pytest'
+    assert command in (TOP / "README.md").read_text().splitlines()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

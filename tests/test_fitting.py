@@ -8,7 +8,7 @@ from conftest import same as states_equal
 from sklearn.base import clone
 from sklearn.metrics import log_loss
 
-from skensemble import SnapshotEnsembleClassifier
+from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 
 
 def test_refit_members_chooses_again_without_training(digits):
@@ -66,3 +66,24 @@ def test_a_fit_within_one_of_torchs_modes(digits, mode):
     expected = model.fit(*digits).snapshots_
     with mode():
         assert states_equal(model.fit(*digits).snapshots_, expected)
+
+
+def test_refit_members_checks_weights_and_targets_as_fit_does(iris, diabetes):
+    X, y = iris
+    model = SnapshotEnsembleClassifier(Mlp, **QUICK).fit(X, y)
+    weight = np.ones(len(y))
+    weight[3] = np.nan
+    labels = y.astype(object)
+    labels[3] = None
+    for call in (model.fit, model.refit_members):
+        with pytest.raises(ValueError, match="sample_weight"):
+            call(X, y, weight)
+        with pytest.raises(ValueError, match=r"\by\b"):
+            call(X, labels)
+    X, y = diabetes
+    y = y.astype(object)
+    y[3] = None
+    model = SnapshotEnsembleRegressor(**QUICK).fit(X, diabetes[1])
+    for call in (model.fit, model.refit_members):
+        with pytest.raises(ValueError, match=r"\by\b"):
+            call(X, y)

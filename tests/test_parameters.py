@@ -96,7 +96,7 @@ WRONG_PARAMETERS = [
     ({"hidden_": 3}, r"unexpected parameter hidden_,"),
     ({"n_cycles": True}, r"Got n_cycles=True, but expected an integer of at least 1\."),
     ({"optimizer__lr": 0}, r"Got lr=0, but expected a number above 0"),
-    ({"module__hidden": 5}, r"The net could not be made.*'int' object is not iterable"),
+    ({"module__hidden": 5}, r"The net could not be made.*Got hidden=5, but expected"),
     ({"callbacks": [3]}, r"Got callbacks with 3, but expected callbacks of skorch"),
     ({"schedule": lambda at: None}, r"Got None from schedule\(at\)"),
     (

@@ -1,0 +1,260 @@
+"""Every message that docs/errors.rst explains is provoked here, and reads as it says."""
+
+import re
+import signal
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from sklearn.model_selection import KFold, ShuffleSplit
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+from skensemble.model_selection import cycle_curve
+from tests.conftest import QUICK, Mlp
+
+PAGE = (Path(__file__).parent.parent / "docs" / "errors.rst").read_text()
+HEADINGS = re.findall(r"^``(.+?)``$", PAGE, re.M)
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 3))
+Y = np.arange(60) % 2
+FRAME = pd.DataFrame({"number": X[:, 0], "word": ["a", "b"] * 30})
+
+
+def classify(*fit, **parameters):
+    """Fit a classifier; without data, on the rows of this module."""
+    return SnapshotEnsembleClassifier(**{**QUICK, **parameters}).fit(*fit or (X, Y))
+
+
+def regress(**parameters):
+    return SnapshotEnsembleRegressor(**{**QUICK, **parameters}).fit(X, X[:, 0])
+
+
+class Flat(nn.Module):
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3, n_outputs))
+
+    def forward(self, X):
+        return self.layers(X)
+
+
+class Softmax(Mlp):
+    def forward(self, X):
+        return super().forward(X).softmax(1)
+
+
+class Wide(nn.Linear):
+    def __init__(self, n_inputs):
+        super().__init__(n_inputs, 7)
+
+
+class Fixed(nn.Linear):
+    def __init__(self):
+        super().__init__(5, 2)
+
+
+class Bare(nn.Module):
+    """It has parameters, and cannot draw them anew."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3, 2))
+
+    def forward(self, X):
+        return X @ self.weight
+
+
+class NoReduction(nn.Module):
+    def forward(self, scores, y):
+        return nn.functional.cross_entropy(scores, y)
+
+
+class Explode(nn.Module):
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__()
+        self.linear = nn.Linear(n_inputs, n_outputs)
+
+    def forward(self, X):
+        return self.linear(X) * (float("nan") if self.training else 1.0)
+
+
+class ExplodeLate(Callback):
+    """Spoils the weights after the first cycle."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 3:
+            with torch.no_grad():
+                for parameter in net.module_.parameters():
+                    parameter.fill_(float("nan"))
+
+
+class StopAtOnce(Callback):
+    def on_epoch_begin(self, net, **kwargs):
+        raise KeyboardInterrupt
+
+
+class CtrlC(Callback):
+    """A real signal, in the third of four epochs."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+
+class Loader(DataLoader):
+    """An iterator of the user's own."""
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter([(X[0], Y[0])])
+
+
+class Features(Dataset):
+    def __len__(self):
+        return len(X)
+
+    def __getitem__(self, i):
+        return np.float32(X[i])
+
+
+def predict_other(fitted, other):
+    SnapshotEnsembleClassifier(**QUICK).fit(fitted, Y).predict(other)
+
+
+def partial_fit_again():
+    model = SnapshotEnsembleClassifier(**QUICK).partial_fit(X, Y)
+    model.partial_fit(X, Y + 1)
+
+
+def with_column(**values):
+    return FRAME.assign(**values)
+
+
+#: What provokes the messages, in the order of the page.
+PROVOKE = {
+    "Got an unexpected parameter": lambda: classify(hidden=(8,)),
+    "Got n_cycles=0": lambda: classify(n_cycles=0),
+    "Got net__lr": lambda: classify(net__lr=0.1),
+    "Got min_lr": lambda: classify(schedule__min_lr=2.0),
+    "Got column_dropout": lambda: classify(module__column_dropout=1.0),
+    "Got schedule__burn_in_epochs": lambda: classify(schedule__burn_in_epochs=4),
+    "Got … from schedule(at)": lambda: classify(schedule=lambda at: -1.0),
+    "Got n_cycles=… for": lambda: classify(n_cycles=500),
+    "Got n_chains=… for": lambda: classify(X[:40], Y[:40], n_chains=80),
+    "Got n_chains=… and validation": lambda: classify(n_chains=3, validation=KFold(4)),
+    "Got validation=…": lambda: classify(validation=ShuffleSplit(3, random_state=0)),
+    "Got members='stacked'": lambda: classify(n_chains=1, members="stacked"),
+    "Got … from members=": lambda: classify(members=lambda *_: np.full(2, -1.0)),
+    "Got net__train_split": lambda: classify(net__train_split=None),
+    "Got X_val without y_val": lambda: SnapshotEnsembleClassifier(**QUICK).fit(X, Y, X_val=X),
+    "Got cv=None": lambda: cycle_curve(SnapshotEnsembleClassifier(Mlp, **QUICK), X, Y),
+    "Got device": lambda: classify(device="abacus"),
+    "'SnapshotEnsembleClassifier'": lambda: classify(voting="hard").predict_proba(X),
+    "Got net__predict": lambda: classify(net__predict_nonlinearity=None),
+    "Got table__max": lambda: classify(table__max_categories=0),
+    "Got module=…, whose": lambda: classify(module=nn.Linear),
+    "Got criterion=…": lambda: classify(module=Mlp, criterion=nn.BCEWithLogitsLoss),
+    "Got criterion=NLLLoss": lambda: classify(module=Mlp, criterion=nn.NLLLoss),
+    "Got X with columns of": lambda: classify(X * [1, 1, 1e6], Y, module=Mlp),
+    "Got module=…, which returns shape … for … rows, but expected one": lambda: classify(
+        module=Wide
+    ),
+    "Got module=…, which returns shape … for … rows, but expected (": lambda: regress(module=Wide),
+    "Got module=…, which returns probabilities": lambda: classify(module=Softmax),
+    "Got module=…, but expected one": lambda: classify(module=Fixed),
+    "Got restart='cold'": lambda: classify(module=Bare(), restart="cold"),
+    "Got y of a size": lambda: SnapshotEnsembleRegressor(criterion=nn.PoissonNLLLoss, **QUICK).fit(
+        X, 1e4 * Y
+    ),
+    "Got weights with criterion": lambda: classify(class_weight={1: 2.0}, criterion=NoReduction),
+    "Got weights with net": lambda: classify(class_weight={1: 2.0}, net__iterator_train=Loader),
+    "Input X contains NaN": lambda: classify(np.where(X > 2, np.nan, X), Y, module=Mlp),
+    "Got X with infinite": lambda: classify(with_column(number=np.inf), Y),
+    "Got X with columns that": lambda: classify(FRAME, Y, module=Mlp),
+    "Got X with categories": lambda: predict_other(
+        FRAME[["number"]], with_column(number="many")[["number"]]
+    ),
+    "Got X of type …, but": lambda: classify({"a": X}, Y),
+    "Got X of type …Lazy": lambda: classify(pl.DataFrame(X).lazy(), Y),
+    "Got X of type …DataL": lambda: classify(DataLoader([1, 2]), module=Mlp),
+    "Got X of type …Series": lambda: predict_other(FRAME[["number"]], FRAME.iloc[0]),
+    "Got X of type list": lambda: classify([X, X], Y, module=Mlp),
+    "Got X with strings": lambda: classify(with_column(word=[f"{i}.5" for i in range(60)]), Y),
+    "Got X with hardly": lambda: classify(with_column(word=[f"row {i}" for i in range(60)]), Y),
+    "Got X with more": lambda: classify(
+        with_column(word=[f"w{i % 3}" for i in range(60)]), Y, table__max_categories=2
+    ),
+    "Got X with whole": lambda: classify(
+        pd.concat([FRAME, FRAME], ignore_index=True).assign(number=range(120)), np.tile(Y, 2)
+    ),
+    "Got X with rows of shape": lambda: (
+        SnapshotEnsembleClassifier(Flat, **QUICK)
+        .fit(X.reshape(60, 1, 3), Y)
+        .predict(X[:, :2].reshape(60, 1, 2))
+    ),
+    "X has": lambda: predict_other(X, X[:, :2]),
+    "Got X=…, but expected a dataset": lambda: classify(Stream(), module=Mlp),
+    "Got y=None": lambda: classify(Features(), module=Mlp),
+    "Got y with 1 class": lambda: classify(X, np.zeros(60)),
+    "Got y with the classes": partial_fit_again,
+    "Got y of type": lambda: classify(X, np.eye(2, dtype=int)[Y]),
+    "Got sample_weight": lambda: classify(X, Y, np.zeros(60)),
+    "Got class_weight": lambda: SnapshotEnsembleClassifier(
+        class_weight="balanced", **QUICK
+    ).partial_fit(X, Y),
+    "Got callback LRScheduler": lambda: classify(callbacks=[LRScheduler()]),
+    "Got …(load_best": lambda: classify(
+        module=Mlp, validation="cross", callbacks=[EarlyStopping(load_best=True)]
+    ),
+    "Got EarlyStopping": lambda: classify(module=Mlp, callbacks=[EarlyStopping()]),
+    "Got EpochScoring": lambda: classify(
+        module=Mlp, callbacks=[EpochScoring("accuracy", on_train=False)]
+    ),
+    "Got callbacks__": lambda: classify(callbacks__clip__gradient_clip_value=1.0),
+    "Training diverged in the first": lambda: classify(module=Explode),
+    "Training diverged in …": lambda: classify(
+        module=Mlp, cycle_mult=1.0, callbacks=[ExplodeLate()]
+    ),
+    "Interrupted": lambda: classify(module=Mlp, cycle_mult=1.0, callbacks=[CtrlC()]),
+    "A callback stopped": lambda: classify(callbacks=[StopAtOnce()]),
+}
+
+
+def told(provoke):
+    """Return the texts of the error and of the warnings that a call ends in."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        try:
+            provoke()
+        except (Exception, KeyboardInterrupt) as error:
+            return [str(error), *(str(warning.message) for warning in seen)]
+    return [str(warning.message) for warning in seen]
+
+
+def test_every_heading_is_provoked_once():
+    missing = [h for h in HEADINGS if sum(h.startswith(start) for start in PROVOKE) == 0]
+    idle = [start for start in PROVOKE if not any(h.startswith(start) for h in HEADINGS)]
+    assert not missing
+    assert not idle
+
+
+@pytest.mark.parametrize("start", PROVOKE)
+def test_message_reads_as_the_page_says(start):
+    longest = [
+        h
+        for h in HEADINGS
+        if max((s for s in PROVOKE if h.startswith(s)), key=len, default="") == start
+    ]
+    texts = told(PROVOKE[start])
+    for heading in longest:
+        pattern = ".*".join(re.escape(part.strip()) for part in heading.split("…"))
+        assert any(re.search(pattern, text, re.S) for text in texts), (heading, texts)
