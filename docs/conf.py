@@ -80,12 +80,15 @@ html_copy_source = False
 html_theme_options = {
     "logo": {"text": "skensemble"},
     "navbar_end": ["theme-switcher"],
-    "header_links_before_dropdown": 8,
+    "header_links_before_dropdown": 7,  # what fits into a line at 1280 pixels
+    "header_dropdown_text": "More",
     "show_toc_level": 2,
     "footer_start": [],
     "footer_end": ["sphinx-version"],
 }
-html_sidebars = {"**": []}  # the bar at the top has all pages
+# Pages of a section have the others beside them; these stand alone.
+ALONE = ("install", "faq", "coming_from", "errors", "cluster", "changelog", "search", "genindex")
+html_sidebars = dict.fromkeys(ALONE, ())
 html_math_renderer = "mathml"
 
 # -- Formulas, docstrings and changelog ----------------------------------------------------------

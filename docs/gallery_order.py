@@ -2,6 +2,9 @@
 
 FIRST = [
     "quickstart.py",
+    "raw_frame.py",
+    "house_prices.py",
+    "imbalanced_classes.py",
     "one_network_or_an_ensemble.py",
     "learning_rate_and_error.py",
     "custom_module.py",
