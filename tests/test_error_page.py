@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble.model_selection import cycle_curve
-from tests.conftest import QUICK, Mlp
+from conftest import QUICK, Mlp
 
 PAGE = (Path(__file__).parent.parent / "docs" / "errors.rst").read_text()
 HEADINGS = re.findall(r"^``(.+?)``$", PAGE, re.M)
