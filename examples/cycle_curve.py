@@ -17,8 +17,8 @@ argument.
 # The run has eight cycles of three epochs on the handwritten digits. Its first m cycles are
 # identical to a run of m cycles with m times three epochs. The grid below consists of such runs. (A
 # grid over ``n_cycles`` alone asks another question: into how many cycles should one and the same
-# budget be divided?) Early stopping is off, so that the curve goes to its end. The short runs of the
-# grid would warn that a longer one lowers the loss, which is what the curve is to show.
+# budget be divided?) Early stopping is off, so that the curve goes to its end. The short runs of
+# the grid would warn that a longer one lowers the loss, which is what the curve is to show.
 
 import sys
 import time

@@ -71,5 +71,4 @@ print(f"skensemble         R² {score:.3f}, {seconds:.1f} s")
 # -----------------------------
 # Each training row has a prediction from a network that has not seen it.
 
-unseen = r2_score(y_train, model.oof_prediction_)
-print(f"skensemble, on the training rows out of fold: R² {unseen:.3f}")
+print(f"skensemble, on the training rows out of fold: R² {model.validation_r2_:.3f}")

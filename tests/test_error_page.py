@@ -10,14 +10,21 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from sklearn.model_selection import KFold, ShuffleSplit
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
+from conftest import QUICK, Mlp
+from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
+from skorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    Freezer,
+    InputShapeSetter,
+    LRScheduler,
+)
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble.model_selection import cycle_curve
-from conftest import QUICK, Mlp
 
 PAGE = (Path(__file__).parent.parent / "docs" / "errors.rst").read_text()
 HEADINGS = re.findall(r"^``(.+?)``$", PAGE, re.M)
@@ -51,6 +58,11 @@ class Softmax(Mlp):
         return super().forward(X).softmax(1)
 
 
+class Squares(Mlp):
+    def forward(self, X):
+        return super().forward(X * X)
+
+
 class Wide(nn.Linear):
     def __init__(self, n_inputs):
         super().__init__(n_inputs, 7)
@@ -59,6 +71,17 @@ class Wide(nn.Linear):
 class Fixed(nn.Linear):
     def __init__(self):
         super().__init__(5, 2)
+
+
+class Embedded(nn.Module):
+    """It takes whole numbers alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.scores = nn.Embedding(9, 2), nn.Linear(6, 2)
+
+    def forward(self, X):
+        return self.scores(self.table(X).flatten(1))
 
 
 class Bare(nn.Module):
@@ -126,13 +149,24 @@ class Features(Dataset):
         return np.float32(X[i])
 
 
-def predict_other(fitted, other):
-    SnapshotEnsembleClassifier(**QUICK).fit(fitted, Y).predict(other)
+def predict_other(fitted, other, **parameters):
+    SnapshotEnsembleClassifier(**{**QUICK, **parameters}).fit(fitted, Y).predict(other)
 
 
 def partial_fit_again():
     model = SnapshotEnsembleClassifier(**QUICK).partial_fit(X, Y)
     model.partial_fit(X, Y + 1)
+
+
+def go_on(*, then, now):
+    """Call partial_fit twice, with other parameters the second time."""
+    model = SnapshotEnsembleClassifier(**{**QUICK, **then}).partial_fit(X, Y)
+    model.set_params(**now).partial_fit(X, Y)
+
+
+def load_other_version():
+    model = SnapshotEnsembleClassifier()
+    model.__setstate__({**model.__getstate__(), "_skensemble_version": "0.0.1"})
 
 
 def with_column(**values):
@@ -143,8 +177,11 @@ def with_column(**values):
 PROVOKE = {
     "Got an unexpected parameter": lambda: classify(hidden=(8,)),
     "Got n_cycles=0": lambda: classify(n_cycles=0),
+    "Got optimizer": lambda: classify(optimizer="adamm"),
+    "Got criterion='": lambda: classify(criterion="abacus"),
     "Got net__lr": lambda: classify(net__lr=0.1),
     "Got min_lr": lambda: classify(schedule__min_lr=2.0),
+    "Got dropout": lambda: classify(module__dropout=1.0),
     "Got column_dropout": lambda: classify(module__column_dropout=1.0),
     "Got schedule__burn_in_epochs": lambda: classify(schedule__burn_in_epochs=4),
     "Got … from schedule(at)": lambda: classify(schedule=lambda at: -1.0),
@@ -152,6 +189,15 @@ PROVOKE = {
     "Got n_chains=… for": lambda: classify(X[:40], Y[:40], n_chains=80),
     "Got n_chains=… and validation": lambda: classify(n_chains=3, validation=KFold(4)),
     "Got validation=…": lambda: classify(validation=ShuffleSplit(3, random_state=0)),
+    "Got validation=5": lambda: classify(validation=5),
+    "Got validation=… and": lambda: classify(validation=GroupKFold(3)),
+    "Got groups": lambda: SnapshotEnsembleClassifier(validation="last", **QUICK).fit(
+        X, Y, groups=Y
+    ),
+    "Got validation=…, but the folds": lambda: SnapshotEnsembleClassifier(**QUICK).fit(
+        X, Y, groups=np.zeros(60)
+    ),
+    "Rows were left": lambda: go_on(then={"validation": KFold(3)}, now={}),
     "Got members='stacked'": lambda: classify(n_chains=1, members="stacked"),
     "Got … from members=": lambda: classify(members=lambda *_: np.full(2, -1.0)),
     "Got net__train_split": lambda: classify(net__train_split=None),
@@ -161,10 +207,14 @@ PROVOKE = {
     "'SnapshotEnsembleClassifier'": lambda: classify(voting="hard").predict_proba(X),
     "Got net__predict": lambda: classify(net__predict_nonlinearity=None),
     "Got table__max": lambda: classify(table__max_categories=0),
+    "Got criterion__": lambda: regress(criterion__scale_target="yes"),
+    "Got … for an": lambda: go_on(then={}, now={"module__hidden": (3,)}),
     "Got module=…, whose": lambda: classify(module=nn.Linear),
     "Got criterion=…": lambda: classify(module=Mlp, criterion=nn.BCEWithLogitsLoss),
+    "Got criterion=…, but expected a y": lambda: regress(criterion=nn.PoissonNLLLoss),
     "Got criterion=NLLLoss": lambda: classify(module=Mlp, criterion=nn.NLLLoss),
     "Got X with columns of": lambda: classify(X * [1, 1, 1e6], Y, module=Mlp),
+    "Got X (or X_val)": lambda: classify(1e40 * X, Y, module=Mlp),
     "Got module=…, which returns shape … for … rows, but expected one": lambda: classify(
         module=Wide
     ),
@@ -172,6 +222,9 @@ PROVOKE = {
     "Got module=…, which returns probabilities": lambda: classify(module=Softmax),
     "Got module=…, but expected one": lambda: classify(module=Fixed),
     "Got restart='cold'": lambda: classify(module=Bare(), restart="cold"),
+    "Got restart='cold' with a module whose part '…' computes": lambda: classify(
+        module=nn.utils.weight_norm(nn.Linear(3, 2)), restart="cold"
+    ),
     "Got y of a size": lambda: SnapshotEnsembleRegressor(criterion=nn.PoissonNLLLoss, **QUICK).fit(
         X, 1e4 * Y
     ),
@@ -179,10 +232,20 @@ PROVOKE = {
     "Got weights with net": lambda: classify(class_weight={1: 2.0}, net__iterator_train=Loader),
     "Input X contains NaN": lambda: classify(np.where(X > 2, np.nan, X), Y, module=Mlp),
     "Got X with infinite": lambda: classify(with_column(number=np.inf), Y),
+    "Input X contains infinity": lambda: classify(np.where(X > 2, np.inf, X), Y),
     "Got X with columns that": lambda: classify(FRAME, Y, module=Mlp),
     "Got X with categories": lambda: predict_other(
         FRAME[["number"]], with_column(number="many")[["number"]]
     ),
+    "Got X of type … with": lambda: predict_other(
+        np.tile([[1, 2, 3]], (60, 1)), [[0.5, 1.0, 2.0]], module=Embedded
+    ),
+    "Got X with the row": lambda: regress(module=Squares).predict(np.full((2, 3), 3e38)),
+    "Got X with rows of the": lambda: classify([[1, 2], [3]], [0, 1]),
+    "Got X='": lambda: classify("table.csv", Y),
+    "Got X of type …, but expected something": lambda: classify(iter(X), Y),
+    "Got X of type …, but expected a frame": lambda: classify([{"a": 1.0}] * 60, Y),
+    "Got X that": lambda: classify(np.array([[10**400]] * 60, dtype=object), Y),
     "Got X of type …, but": lambda: classify({"a": X}, Y),
     "Got X of type …Lazy": lambda: classify(pl.DataFrame(X).lazy(), Y),
     "Got X of type …DataL": lambda: classify(DataLoader([1, 2]), module=Mlp),
@@ -203,7 +266,10 @@ PROVOKE = {
     ),
     "X has": lambda: predict_other(X, X[:, :2]),
     "Got X=…, but expected a dataset": lambda: classify(Stream(), module=Mlp),
+    "Of X_val": lambda: SnapshotEnsembleClassifier(**QUICK).fit(X, Y, X_val=X[:, :2], y_val=Y),
     "Got y=None": lambda: classify(Features(), module=Mlp),
+    "Got y with … rows": lambda: classify(X, Y[:50]),
+    "Got y with missing": lambda: classify(X, np.array(["a", None] * 30, dtype=object)),
     "Got y with 1 class": lambda: classify(X, np.zeros(60)),
     "Got y with the classes": partial_fit_again,
     "Got y of type": lambda: classify(X, np.eye(2, dtype=int)[Y]),
@@ -215,6 +281,10 @@ PROVOKE = {
     "Got …(load_best": lambda: classify(
         module=Mlp, validation="cross", callbacks=[EarlyStopping(load_best=True)]
     ),
+    "Got callback InputShape": lambda: classify(module=Mlp, callbacks=[InputShapeSetter()]),
+    "Got …('…')": lambda: classify(module=Mlp, callbacks=[Freezer("nothing*")]),
+    "Got restart='cold' with the": lambda: classify(restart="cold", callbacks=[Freezer("*")]),
+    "Got callbacks with": lambda: classify(callbacks=["stop"]),
     "Got EarlyStopping": lambda: classify(module=Mlp, callbacks=[EarlyStopping()]),
     "Got EpochScoring": lambda: classify(
         module=Mlp, callbacks=[EpochScoring("accuracy", on_train=False)]
@@ -224,8 +294,13 @@ PROVOKE = {
     "Training diverged in …": lambda: classify(
         module=Mlp, cycle_mult=1.0, callbacks=[ExplodeLate()]
     ),
+    "Got lr": lambda: regress(lr=50.0),
+    "Got max_epochs": lambda: SnapshotEnsembleRegressor(
+        max_epochs=20, n_cycles=2, lr=0.0005, random_state=0
+    ).fit(X, X[:, 0]),
     "Interrupted": lambda: classify(module=Mlp, cycle_mult=1.0, callbacks=[CtrlC()]),
     "A callback stopped": lambda: classify(callbacks=[StopAtOnce()]),
+    "Got a pickle": load_other_version,
 }
 
 
