@@ -1,4 +1,4 @@
-"""Warnings that point at the user's line."""
+"""Warnings that point at the user's line, and values as messages show them."""
 
 import inspect
 import warnings
@@ -7,6 +7,22 @@ from pathlib import Path
 from sklearn.exceptions import InconsistentVersionWarning as _OfScikitLearn
 
 _HERE = str(Path(__file__).parent)
+
+#: A value in a message is cut after so many characters.
+_MOST = 80
+
+
+def short(value: object) -> str:
+    """Return a value as an error shows it: on one line, cut where it is long.
+
+    Examples
+    --------
+    >>> from skensemble._warnings import short
+    >>> short((128, 64))
+    '(128, 64)'
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _MOST else text[: _MOST - 1] + "…"
 
 
 class InconsistentVersionWarning(_OfScikitLearn):

@@ -19,7 +19,11 @@ from ._types import Input, Options, State
 from ._warnings import InconsistentVersionWarning, warn
 from .fitted import Fitted
 from .fitting import Given, choose_members, fit_members
+from .keywords import INSTEAD_OF, naming_strangers
 from .parameters import NetParameters
+
+#: Fitted attributes that hang on rows that were left out.
+_OF_UNSEEN = ("validation_score_", "cycle_scores_", "oof_decision_function_", "oof_prediction_")
 
 #: Where a pickle keeps the version that wrote it.
 _VERSION = "_skensemble_version"
@@ -46,6 +50,7 @@ class BaseSnapshotEnsemble(NetParameters):
     #: Everything that a fit leaves behind. All fitted attributes come from it.
     _fitted_: Fitted
 
+    @naming_strangers
     def fit(
         self,
         X: Input,
@@ -141,6 +146,14 @@ class BaseSnapshotEnsemble(NetParameters):
     def __sklearn_is_fitted__(self) -> bool:
         """Whether there are snapshots to predict with."""
         return "_fitted_" in vars(self)
+
+    def _word_missing(self, name: str) -> str:
+        is_fitted = self.__sklearn_is_fitted__()
+        if name.endswith("_") and name not in INSTEAD_OF and not is_fitted:
+            return ": call fit before."
+        if name in _OF_UNSEEN:
+            return ": it is there where rows are left out, by validation= or by n_chains=."
+        return super()._word_missing(name)
 
     def __getstate__(self) -> Options:
         """Add the version that writes a pickle."""

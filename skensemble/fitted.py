@@ -1,5 +1,6 @@
 """What a fit leaves: snapshots with weights, which predict."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -104,6 +105,20 @@ def _of_members(by_cycle: NDArray[np.float64], n_chains: int) -> NDArray[np.floa
     return np.repeat(by_cycle / n_chains, n_chains, axis=-1)
 
 
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return predictions, all of them finite; rows along the second axis."""
+    if math.isfinite(values.sum()):  # a finite sum has finite terms
+        return values
+    is_bad = ~np.isfinite(values).all(axis=(0, 2))
+    if is_bad.any():
+        raise ValueError(
+            f"Got X with the row {np.flatnonzero(is_bad)[0]}, for which the network predicts no "
+            "finite values, but expected rows of a size as in fit: look at its columns, or scale "
+            "them before."
+        )
+    return values
+
+
 @dataclass(frozen=True)
 class Fitted:
     """Snapshots with their weights, and what X and y mean.
@@ -205,12 +220,12 @@ class Fitted:
             for values in self._values(source, members):
                 part = combine(values)
                 if part.shape[1] == source.n_samples:  # a few rows, which a copy would only delay
-                    return part.contiguous().numpy()
+                    return _finite(part.contiguous().numpy())
                 if not done:  # the only memory that grows with the rows
                     out = out.new_empty(len(part), source.n_samples, part.shape[2])
                 out[:, done : done + part.shape[1]] = part
                 done += part.shape[1]
-        return out.numpy()
+        return _finite(out.numpy())
 
     def _values(self, source: Source, members: NDArray[np.intp]) -> Iterator[torch.Tensor]:
         """Yield what these members say of the rows, a part after another: (members, rows, k)."""

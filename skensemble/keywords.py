@@ -1,11 +1,12 @@
 """Parameters by prefix, as in skorch: kept, named, and refused with the nearest name."""
 
 import difflib
+import functools
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from types import ModuleType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -13,6 +14,10 @@ from skorch import NeuralNet
 
 from ._compat import HasMethods, Interval, InvalidParameterError, StrOptions
 from ._types import Options
+from ._warnings import short as short
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 #: Prefixes of keywords; each names what the arguments are for.
 PREFIXES = (
@@ -70,7 +75,7 @@ _ELSEWHERE = {
     "n_iter_no_change": "patience early_stopping_rounds od_wait tol",
     "optimizer": "solver",
     "optimizer__weight_decay": "alpha weight_decay l2 reg_lambda l2_leaf_reg l2_regularization",
-    "optimizer__momentum": "momentum nesterovs_momentum",
+    "optimizer__momentum with optimizer='sgd'": "momentum nesterovs_momentum",
     "criterion": "loss loss_function loss_fn objective",
     "module": "model network estimator base_estimator net_module",
     "categorical_features": "cat_features categorical_feature cat_cols enable_categorical",
@@ -84,9 +89,41 @@ _ELSEWHERE = {
     "schedule__burn_in_epochs": "warmup warmup_epochs burn_in_epochs",
     "n_cycles": "n_snapshots num_cycles T_0",
     "table__max_categories": "max_categories max_bins",
+    "module (a network of your own)": "activation activation_fn batch_norm num_layers n_layers",
     "torch.set_num_threads(n) before fit": "n_jobs nthread num_threads thread_count",
 }
 _FOREIGN = {name: ours for ours, names in _ELSEWHERE.items() for name in names.split()}
+
+#: What other libraries call torch's losses.
+_LOSSES = {
+    "crossentropy": (
+        "log_loss logloss softmax binary_crossentropy categorical_crossentropy logistic deviance"
+    ),
+    "mse": "squared_error mean_squared_error squared_loss rmse l2 reg:squarederror",
+    "l1": "mae absolute_error mean_absolute_error",
+    "poissonnll": "poisson",
+    "gaussiannll": "gaussian",
+}
+_FOREIGN_LOSSES = {name: ours for ours, names in _LOSSES.items() for name in names.split()}
+
+#: What to do in place of asking for an attribute that other libraries have.
+_INSTEAD = {
+    "take predict_proba of a classifier": "decision_function",
+    "take sklearn.inspection.permutation_importance": "feature_importances_ coef_ coefs_",
+    "take pickle.dump or joblib.dump": "save save_model save_params to_pickle",
+    "take pickle.load or joblib.load": "load load_model load_params",
+    "take snapshots_ or net_": "estimators_ module_ model_ state_dict parameters modules",
+    "take history_": "loss_curve_ history evals_result_ train_history_ validation_scores_",
+    "take validation_score_": "best_score_ oob_score_ best_loss_",
+    "take n_iter_ (epochs) or n_cycles_": "best_iteration_ n_estimators_ best_epoch_",
+    "take score(X, y)": "evaluate",
+    "a regressor predicts values, and SnapshotEnsembleClassifier has it": (
+        "predict_proba predict_log_proba staged_predict_proba"
+    ),
+    "fit sets up everything": "compile train eval summary build",
+    "set device='cuda'": "cuda to cpu",
+}
+INSTEAD_OF = {name: remedy for remedy, names in _INSTEAD.items() for name in names.split()}
 
 #: Constraints of scikit-learn's that are words.
 _PLAIN = {
@@ -95,15 +132,6 @@ _PLAIN = {
     "verbose": "an integer of at least 0, True or False",
     "array-like": "an array-like",
 }
-
-#: A value in a message is cut after so many characters.
-_MOST = 80
-
-
-def short(value: object) -> str:
-    """Return a value as an error shows it: cut where it is long."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= _MOST else text[: _MOST - 1] + "…"
 
 
 def in_words(constraints: Iterable[Any]) -> str:
@@ -159,15 +187,36 @@ def find_by_name(parameter: str, name: str, home: ModuleType, base: type) -> typ
     found = known.get(_plain(name, suffix))
     if found is None:
         choices = ", ".join(repr(key) for key in sorted(known))
+        foreign = _FOREIGN_LOSSES.get(name.lower()) if suffix else None
+        hint = f" Did you mean {foreign!r}?" if foreign else nearest(name.lower(), known)
         raise InvalidParameterError(
-            f"Got {parameter}={name!r}, but expected a class of {home.__name__} or its name: one "
-            f"of {choices}.{nearest(name.lower(), known)}"
+            f"Got {parameter}={short(name)}, but expected a class of {home.__name__} or its name: "
+            f"one of {choices}.{hint}"
         )
     return found
 
 
 def _plain(name: str, suffix: str) -> str:
     return name.replace("_", "").replace(" ", "").lower().removesuffix(suffix.lower())
+
+
+def naming_strangers(method: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Name in the error for an argument that a method does not take the one that was meant."""
+    taken = inspect.signature(method).parameters
+
+    @functools.wraps(method)
+    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        for name in kwargs:
+            if name not in taken:
+                near = _FOREIGN.get(name) or "".join(difflib.get_close_matches(name, taken, n=1))
+                raise TypeError(
+                    f"Got {name}={short(kwargs[name])}, an unexpected keyword argument of "
+                    f"{method.__name__}(), but expected one of {', '.join(sorted({*taken}))}."
+                    + (f" Did you mean {near}?" if near else " Parameters are of the constructor.")
+                )
+        return method(*args, **kwargs)
+
+    return checked
 
 
 class KeywordParameters(BaseEstimator):
@@ -183,7 +232,25 @@ class KeywordParameters(BaseEstimator):
         keywords = self._keywords()
         if name in keywords:
             return keywords[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        said = f"{type(self).__name__!r} object has no attribute {name!r}"
+        # Libraries ask for private names, and often.
+        raise AttributeError(said if name.startswith("_") else said + self._word_missing(name))
+
+    def _word_missing(self, name: str) -> str:
+        """Return why a public attribute is not there, or what to take in its place."""
+        if name.partition("__")[0] in PREFIXES and "__" in name:
+            return ": it was not given."
+        if hasattr(type(self), name):
+            try:
+                object.__getattribute__(self, name)
+            except AttributeError as error:
+                return f": {error.__cause__ or error}"
+        if name in INSTEAD_OF:
+            return f": {INSTEAD_OF[name]}."
+        if name in _FOREIGN:
+            return f". Did you mean {_FOREIGN[name]}?"
+        near = nearest(name, {key for key in [*dir(type(self)), *vars(self)] if key[0] != "_"})
+        return "." + near if near else ""
 
     def __setattr__(self, name: str, value: object) -> None:
         prefix, is_nested, _ = name.partition("__")
@@ -244,7 +311,7 @@ class KeywordParameters(BaseEstimator):
         for name in params:
             prefix, is_nested, _ = name.partition("__")
             if name not in valid and not (is_nested and prefix in PREFIXES):
-                raise ValueError(unexpected(name, valid))
+                raise ValueError(unexpected(name, valid, params[name]))
         for name, value in params.items():
             if name in self._get_param_names():
                 setattr(self, name, value)
@@ -263,21 +330,53 @@ class KeywordParameters(BaseEstimator):
         return {k.removeprefix(start): v for k, v in keywords if k.startswith(start)}
 
 
-def unexpected(name: str, known: Iterable[str]) -> str:
-    """Word the error for a name that nothing takes, with the nearest that is taken."""
-    nested = {k.partition("__")[2]: k for k in sorted(known) if "__" in k}
-    near = [_FOREIGN[name]] if name in _FOREIGN else []
-    near = near or ([nested[name]] if name in nested else [])
-    near = near or difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
-    hint = f" Did you mean {near[0]}?" if near else ""
+def unexpected(name: str, known: Iterable[str], *value: object) -> str:
+    """Word the error for a name, and its value, that nothing takes; with the nearest name."""
+    known = {*known}
+    prefix, is_nested, _ = name.partition("__")
+    shown = "=".join([name, *map(short, value)])
     prefixes = ", ".join(prefix + "__*" for prefix in PREFIXES)
+    taken = sorted(_after(prefix, known)) if is_nested else []
+    taken_here = f" {prefix}__* takes {', '.join(taken)}." if taken else ""
+    near = _near(name, known)
+    hint = f" Did you mean {near}?" if near else " Its get_params() has the named ones."
     return (
-        f"Got an unexpected parameter {name}, but expected a named one or one of {prefixes}.{hint}"
+        f"Got an unexpected parameter {shown}, but expected a named one or one of {prefixes}."
+        f"{taken_here}{hint}"
     )
 
 
+def _after(prefix: str, known: Iterable[str]) -> set[str]:
+    """Return the known names that may follow a prefix."""
+    start = prefix + "__"
+    return {name.removeprefix(start) for name in known if name.startswith(start)}
+
+
+def _near(name: str, known: set[str]) -> str | None:
+    """Return what was meant by a name that is not known, most likely."""
+    prefix, is_nested, rest = name.partition("__")
+    if is_nested and prefix not in PREFIXES:
+        prefixes = difflib.get_close_matches(prefix.lower(), PREFIXES, n=1, cutoff=0.7)
+        if prefixes:
+            return f"{prefixes[0]}__{rest}"
+    nested = {k.partition("__")[2]: k for k in sorted(known) if "__" in k}
+    own = rest if is_nested else name
+    ours = _FOREIGN.get(own)
+    is_open = not nested or (not is_nested and bool(ours) and not str(ours).startswith("module__"))
+    if ours in known or (ours and is_open):
+        return ours
+    if is_nested:
+        after = difflib.get_close_matches(rest, sorted(_after(prefix, known)), n=1, cutoff=0.6)
+        if after:
+            return f"{prefix}__{after[0]}"
+    if own in nested:
+        return nested[own]
+    near = difflib.get_close_matches(own, sorted(known), n=1, cutoff=0.7)
+    return near[0] if near else None
+
+
 def check_keywords(
-    keywords: Iterable[str], named: Iterable[str], takers: dict[str, set[str] | None]
+    keywords: Mapping[str, object], named: Iterable[str], takers: dict[str, set[str] | None]
 ) -> None:
     """Refuse keywords that nothing takes, before anything is built.
 
@@ -286,19 +385,24 @@ def check_keywords(
     """
     nested = {f"{prefix}__{name}" for prefix, names in takers.items() for name in names or ()}
     known = {*named, *nested}
-    for keyword in keywords:
+    for keyword, value in keywords.items():
         prefix, is_nested, name = keyword.partition("__")
         if not is_nested or prefix not in takers:
-            raise ValueError(unexpected(keyword, known))
+            raise ValueError(unexpected(keyword, known, value))
         first = name.split("__")[0]
         if prefix == "net" and first in WITHOUT_EFFECT:
-            raise ValueError(f"Got {keyword}, but expected none: {WITHOUT_EFFECT[first]}.")
+            raise ValueError(
+                f"Got {keyword}, but expected none: {WITHOUT_EFFECT[first]}. Leave out "
+                f"{keyword}={short(value)}."
+            )
         is_prefix = first != "net" and first in PREFIXES and name != first
         if prefix == "net" and (first in SET_BY_US or is_prefix):
-            raise ValueError(f"Got {keyword}, but expected it as {name}=.")
+            raise ValueError(
+                f"Got {keyword}, but expected it as {name}=. Set {name}={short(value)}."
+            )
         names = takers[prefix]
         if names is not None and first not in names:
-            raise ValueError(unexpected(keyword, known))
+            raise ValueError(unexpected(keyword, known, value))
 
 
 def net_arguments(net: type[NeuralNet]) -> set[str]:

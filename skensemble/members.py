@@ -4,6 +4,7 @@ A rule for members is one function, registered in a table: in :data:`RULES` if i
 of cycles alone, in :data:`UNSEEN_RULES` if it looks at what the cycles predicted for unseen rows.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from ._types import Array, Floats, Members
+from ._warnings import short
 
 #: Lowest probability in a loss: one sure mistake must not outweigh all other rows.
 _EPS = 1e-15
@@ -294,14 +296,29 @@ def cycle_weights(
     if members == "stacked" and before is not None:
         return _improve(_loss_of_weights(*unseen), np.append(before, 0.0))
     rule: Callable[..., ArrayLike] = members if callable(members) else UNSEEN_RULES[members]
-    weights = np.asarray(rule(*unseen), dtype=np.float64)
+    weights = _ask(rule, unseen)
     are_finite = weights.shape == (n_cycles,) and np.isfinite(weights).all()
     if not are_finite or (weights < 0).any() or not weights.any():
         raise ValueError(
-            f"Got {weights} from members={members!r}, but expected {n_cycles} weights of at least "
-            "0, not all of them 0."
+            f"Got {short(weights.tolist())} from members={short(members)}, but expected "
+            f"{n_cycles} weights of at least 0, not all of them 0. Return an array with one for "
+            "each cycle."
         )
     return weights / weights.sum()
+
+
+def _ask(rule: Callable[..., ArrayLike], unseen: Unseen) -> Floats:
+    """Return what a rule answers as numbers; a user's own may answer anything."""
+    try:
+        return np.asarray(rule(*unseen), dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        if rule in UNSEEN_RULES.values():
+            raise
+        names = ", ".join(inspect.signature(Unseen).parameters)
+        raise ValueError(
+            f"Got members={short(rule)}, but expected a function of ({names}) "
+            f"that returns one weight for each cycle; it ended in {type(error).__name__}: {error}."
+        ) from error
 
 
 def needs_unseen(members: Members) -> bool:

@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone, is_classifier
-from sklearn.metrics import check_scoring, log_loss, mean_squared_error
+from sklearn.metrics import check_scoring, get_scorer_names, log_loss, mean_squared_error
 from sklearn.model_selection import check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, get_tags, indexable
@@ -14,8 +14,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._compat import safe_indexing
+from ._data.containers import naming
 from ._types import Array, Floats, Input, Parameter
+from ._warnings import short
 from .base import BaseSnapshotEnsemble
+from .keywords import nearest
 
 __all__ = ["CycleCurve", "cycle_curve"]
 
@@ -125,12 +128,15 @@ def cycle_curve(
     """
     last = _last_step(estimator)
     if not (scoring is None or isinstance(scoring, str) or callable(scoring)):
-        raise ValueError(f"Got scoring={scoring!r}, but expected the name of one scorer, or one.")
+        raise ValueError(
+            f"Got scoring={short(scoring)}, but expected the name of one scorer, or one. Call "
+            "cycle_curve for each."
+        )
     if cv is None:
         if scoring is not None:
             raise ValueError(
-                f"Got scoring={scoring!r} without cv, but expected cv=, such as cv=5: what a fit "
-                "says of its unseen rows is their log-loss or squared error."
+                f"Got scoring={short(scoring)} without cv, but expected cv=, such as cv=5: what a "
+                "fit says of its unseen rows is their log-loss or squared error."
             )
         return _fit_all_rows(clone(estimator), X, y, groups)
     if scoring is None and is_classifier(last) and not hasattr(last, "predict_proba"):
@@ -138,9 +144,10 @@ def cycle_curve(
             "Got scoring=None with voting='hard', but expected scoring=, such as 'accuracy': "
             "votes have no log-loss."
         )
-    scorer = _score_by_loss if scoring is None else check_scoring(estimator, scoring=scoring)
-    X, y, groups = indexable(X, y, groups)
-    splits = check_cv(cv, y, classifier=is_classifier(last)).split(X, y, groups)
+    scorer = _score_by_loss if scoring is None else _find_scorer(estimator, scoring)
+    with naming("y"):
+        X, y, groups = indexable(X, y, groups)
+    splits = _split(cv, X, y, groups, is_classifier=is_classifier(last))
     curves = Parallel(n_jobs=n_jobs)(
         delayed(_score_fold)(clone(estimator), X, y, groups, train, test, scorer)
         for train, test in splits
@@ -156,10 +163,34 @@ def _last_step(estimator: Estimator) -> BaseSnapshotEnsemble:
     last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     if not isinstance(last, BaseSnapshotEnsemble):
         raise ValueError(
-            f"Got estimator={estimator!r}, but expected a SnapshotEnsembleClassifier, a "
-            "SnapshotEnsembleRegressor or a Pipeline that ends in one."
+            f"Got estimator={short(estimator)}, but expected a SnapshotEnsembleClassifier, a "
+            "SnapshotEnsembleRegressor or a Pipeline that ends in one. Make an instance of a class."
         )
     return last
+
+
+def _find_scorer(estimator: Estimator, scoring: str | Scorer) -> Scorer:
+    """Return a scorer by its name, or refuse a name that is none."""
+    if isinstance(scoring, str) and scoring not in get_scorer_names():
+        raise ValueError(
+            f"Got scoring={short(scoring)}, but expected the name of a scorer, one of "
+            f"sklearn.metrics.get_scorer_names().{nearest(scoring, get_scorer_names())}"
+        )
+    return check_scoring(estimator, scoring=scoring)
+
+
+def _split(
+    cv: Parameter, X: Input, y: ArrayLike, groups: ArrayLike | None, *, is_classifier: bool
+) -> list[tuple[Array, Array]]:
+    """Return the rows of each fold, or name `cv` where there are none."""
+    try:
+        return list(check_cv(cv, y, classifier=is_classifier).split(X, y, groups))
+    except ValueError as error:
+        remedy = "give groups=" if "groups" in str(error) else "such as cv=5"
+        raise ValueError(
+            f"Got cv={short(cv)}, but expected a number of folds of at least 2, or a splitter for "
+            f"these rows: {str(error).rstrip('.')}; {remedy}."
+        ) from error
 
 
 def _fit_all_rows(

@@ -2,8 +2,8 @@
 
 import functools
 import itertools
-from collections.abc import Sequence
-from numbers import Integral
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 from ._nets.by_hand import COARSE_DROPOUT, perceptrons, pull_back
 from ._nets.modules import Pullback
 from ._types import State
+from ._warnings import short
 
 #: How much faster than a weight the factor of a column moves, under an optimizer whose steps do not
 #: depend on the gradient's size.
@@ -84,8 +85,7 @@ class ScaledLinear(Dense):
         columns: ArrayLike | None = None,
         dropout: float = 0.0,
     ):
-        if not 0 <= dropout < 1:
-            raise ValueError(f"Got column_dropout={dropout}, but expected from 0 to below 1.")
+        _check_dropout("column_dropout", dropout)
         super().__init__(n_inputs, n_units, dtype=dtype)
         self.scale = nn.Parameter(torch.full((n_inputs,), 1 / _FASTER, dtype=dtype))
         self.dropout = dropout
@@ -161,13 +161,13 @@ class TableNetwork(nn.Module):
         columns: ArrayLike | None = None,
         column_dropout: float = 0.0,
     ):
-        if not 0 <= dropout < 1:
-            raise ValueError(f"Got dropout={dropout}, but expected from 0 to below 1.")
+        _check_dropout("dropout", dropout)
         super().__init__()
-        if isinstance(hidden, int) or not all(isinstance(n, Integral) and n > 0 for n in hidden):
+        is_list = isinstance(hidden, Iterable) and not isinstance(hidden, str)
+        if not is_list or not all(isinstance(n, Integral) and n > 0 for n in hidden):
             raise ValueError(
-                f"Got hidden={hidden!r}, but expected the numbers of units of the hidden layers, "
-                "such as (128, 64)."
+                f"Got hidden={short(hidden)}, but expected the numbers of units of the hidden "
+                "layers, such as (128, 64)."
             )
         units = [*tuple(hidden), n_outputs]
         layers: list[nn.Module] = [ScaledLinear(n_inputs, units[0], dtype, columns, column_dropout)]
@@ -242,3 +242,11 @@ class TableNetwork(nn.Module):
     def _parameters_of(self, stacks: State) -> list[torch.Tensor]:
         """Return the factors of the inputs, then weight and bias of each layer."""
         return [stacks[name] for name in self._names]
+
+
+def _check_dropout(name: str, dropout: object) -> None:
+    """Refuse what is no probability of dropping some, but never all."""
+    if not isinstance(dropout, Real) or not 0 <= float(dropout) < 1:
+        raise ValueError(
+            f"Got {name}={short(dropout)}, but expected from 0 to below 1. 0 drops nothing."
+        )

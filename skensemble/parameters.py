@@ -1,5 +1,6 @@
 """The named parameters of both estimators: constraints, checks, and what they ask for."""
 
+import inspect
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 from numbers import Integral, Real
@@ -41,10 +42,31 @@ from .networks import TableNetwork
 AUTO_OPTIMIZER = torch.optim.AdamW, {"betas": (0.9, 0.99), "weight_decay": 0.0}
 
 
-#: What is meant, most likely, by values of other kinds.
-_HINTS_AT_VALIDATION: dict[type, str] = {
-    int: " For folds, one for each chain, set n_chains, or validation=KFold(n).",
-    tuple: " Rows to judge by are given to fit, as X_val= and y_val=.",
+_A_MODULE = (
+    "Give a class of torch.nn.Module, a function that returns one, or an instance; None is the "
+    "built-in network."
+)
+_AN_OPTIMIZER = (
+    "Give a class of torch.optim or its name, such as 'adam', and its arguments by optimizer__*."
+)
+
+#: What is meant, most likely, by values of other kinds: the first kind that fits is told.
+_HINTS: dict[str, dict[type, str]] = {
+    "module": {object: _A_MODULE},
+    "optimizer": {object: _AN_OPTIMIZER},
+    "criterion": {object: "Give a class of a loss of torch.nn, its name, or an instance."},
+    "validation": {
+        int: "For folds, one for each chain, set n_chains, or validation=KFold(n).",
+        tuple: "Rows to judge by are given to fit, as X_val= and y_val=.",
+        list: "For folds of your own, give a splitter, such as PredefinedSplit(fold_of_row).",
+    },
+    "early_stopping": {int: "How many cycles it waits is n_iter_no_change=."},
+    "categorical_features": {str: "Of one column, make a list: [{value}].", int: "Make a list."},
+    "class_weight": {list: "Make a dict: {{label: weight}}.", tuple: "Make a dict."},
+    "net": {object: "Give a class derived from it, not an instance or a name."},
+    "callbacks": {object: "Make a list of callbacks of skorch: [EarlyStopping()], for one."},
+    "device": {int: "Give its name: 'cuda:{value}'."},
+    "random_state": {np.random.Generator: "Draw an integer: int(rng.integers(2**31))."},
 }
 
 
@@ -103,7 +125,8 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         self._check_each()
         if self.net is not None and not issubclass(self.net, NeuralNet):
             raise InvalidParameterError(
-                f"Got net={short(self.net)}, but expected a subclass of skorch.NeuralNet."
+                f"Got net={short(self.net)}, but expected a subclass of skorch.NeuralNet. None is "
+                "the one that is meant for it."
             )
         check_keywords(self._keywords(), self._get_param_names(), self._keyword_takers())
         self._check_schedule()
@@ -127,7 +150,9 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             return torch.device(there[0])
         try:
             device = torch.device(self.device or "cpu")
-            if device.type in ("cuda", "mps") and device.type not in there:
+            is_missing = device.type in ("cuda", "mps") and device.type not in there
+            n_gpus = torch.cuda.device_count()
+            if is_missing or (device.type == "cuda" and (device.index or 0) >= n_gpus):
                 raise RuntimeError
         except RuntimeError as error:
             raise InvalidParameterError(
@@ -163,7 +188,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             return
         made = "probabilities are the softmax of raw scores, the module's outputs"
         raise InvalidParameterError(
-            f"Got net__predict_nonlinearity={given!r}, but expected 'auto': "
+            f"Got net__predict_nonlinearity={short(given)}, but expected 'auto': "
             f"{made if is_classifier(self) else 'predictions are the outputs of the module'}; put "
             "what is to change them at the end of the module."
         )
@@ -173,16 +198,23 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         burn_in = options.pop("burn_in_epochs", 0)
         if not isinstance(burn_in, Real) or not 0 <= float(burn_in) < np.inf:
             raise InvalidParameterError(
-                f"Got schedule__burn_in_epochs={burn_in!r}, but expected a number of at least 0."
+                f"Got schedule__burn_in_epochs={short(burn_in)}, but expected a number of at "
+                "least 0. Without it there is no burn-in."
             )
-        schedules.check_options(self.schedule, lr=self._highest_lr(), **options)
+        try:
+            schedules.check_options(self.schedule, lr=self._highest_lr(), **options)
+        except ValueError as error:
+            which = str(error).removeprefix("Got ").partition("=")[0]
+            given = "optimizer__lr" if which == "lr" else f"schedule__{which}"
+            raise InvalidParameterError(f"{error} It is set by {given}=.") from error
 
     def _check_table(self) -> None:
         for name, value in self._by_prefix("table").items():
             least = TABLE_ARGUMENTS[name]
             if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
                 raise InvalidParameterError(
-                    f"Got table__{name}={value!r}, but expected an integer of at least {least}."
+                    f"Got table__{name}={short(value)}, but expected an integer of at least "
+                    f"{least}. Leave it out for one by the number of rows."
                 )
 
     def _optimizer(self) -> tuple[Parameter, Options]:
@@ -199,7 +231,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
 
     def _made_of(self) -> Options:
         """Return the parameters that a net is made of; they cannot change while it goes on."""
-        names = ["module", "optimizer", "criterion", "net"]
+        names = ["module", "optimizer", "criterion", "net", "n_chains", "categorical_features"]
         names += [
             name
             for name in self._keywords()
@@ -214,8 +246,9 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         for name in sorted({*now, *then}):
             if not _is_same(now.get(name), then.get(name)):
                 raise ValueError(
-                    f"Got {name}={now.get(name)!r} for an ensemble that goes on, but expected "
-                    f"{then.get(name)!r} as at its first fit; fit it anew with warm_start=False."
+                    f"Got {name}={short(now.get(name))} for an ensemble that goes on, but expected "
+                    f"{short(then.get(name))} as at its first fit; fit it anew with "
+                    "warm_start=False."
                 )
 
     def _named_criterion(self) -> Parameter:
@@ -312,15 +345,30 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             if isinstance(value, bool) and not {"boolean", "verbose"} & {*map(str, constraints)}:
                 made = [constraint for constraint in made if not isinstance(constraint, Interval)]
             if not any(constraint.is_satisfied_by(value) for constraint in made):
-                rule, hint = in_words(constraints), ""
-                if isinstance(value, str):
-                    options = [c.options for c in made if isinstance(c, StrOptions)]
-                    hint = nearest(value, set().union(*options))
-                elif name == "validation":
-                    hint = _HINTS_AT_VALIDATION.get(type(value), "")
+                options = {o for c in made if isinstance(c, StrOptions) for o in c.options}
+                hint = _hint_at(name, value, options) or _word_default(type(self), name)
                 raise InvalidParameterError(
-                    f"Got {name}={short(value)}, but expected {rule}.{hint}"
+                    f"Got {name}={short(value)}, but expected {in_words(constraints)}.{hint}"
                 )
+
+
+def _hint_at(name: str, value: object, options: set[str]) -> str:
+    """Return what is meant, most likely, by a value that is refused, or nothing."""
+    if isinstance(value, str) and (near := nearest(value, options)):
+        return near
+    for kind, hint in _HINTS.get(name, {}).items():
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return " " + hint.format(value=short(value))
+    return ""
+
+
+def _word_default(owner: type, name: str) -> str:
+    """Say what a parameter is where nothing is given."""
+    for cls in owner.__mro__:
+        taken = inspect.signature(vars(cls).get("__init__", object.__init__)).parameters
+        if name in taken:
+            return f" The default is {short(taken[name].default)}."
+    return ""
 
 
 def _refuse_mappers(callbacks: Sequence[object]) -> None:

@@ -4,6 +4,7 @@ These are pure functions of step numbers; nothing here knows of torch or of trai
 schedule is one function of :class:`At`, registered in :data:`SHAPES`.
 """
 
+import difflib
 import inspect
 from collections.abc import Callable, Iterator
 from numbers import Real
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._types import Floats, Schedule
+from ._warnings import short
 
 
 class At(NamedTuple):
@@ -231,9 +233,9 @@ def check_options(
     A callable decides its own lowest rate, and takes no `min_lr`.
     """
     if not _is_number(lr) or not 0 < lr < np.inf:
-        raise ValueError(f"Got lr={lr!r}, but expected a number above 0.")
+        raise ValueError(f"Got lr={short(lr)}, but expected a number above 0.")
     if not _is_number(min_lr) or not 0 <= min_lr <= lr:
-        raise ValueError(f"Got min_lr={min_lr!r}, but expected a number from 0 to lr={lr!r}.")
+        raise ValueError(f"Got min_lr={short(min_lr)}, but expected a number from 0 to lr={lr!r}.")
     if min_lr and not isinstance(schedule, str):
         raise ValueError(
             f"Got min_lr={min_lr!r} with a callable schedule, but expected the callable to decide "
@@ -241,7 +243,9 @@ def check_options(
         )
     for name, value in options.items():
         if not _is_number(value) or not 0 < value <= 1:
-            raise ValueError(f"Got {name}={value!r}, but expected a number above 0, at most 1.")
+            raise ValueError(
+                f"Got {name}={short(value)}, but expected a number above 0, at most 1."
+            )
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -255,12 +259,20 @@ def shape_options() -> set[str]:
 
 
 def _evaluate(schedule: Callable[[At], float], places: list[At]) -> Floats:
-    values = [schedule(place) for place in places]
+    try:
+        values = [schedule(place) for place in places]
+    except Exception as error:  # whatever a user's function raises
+        names = ", ".join(sorted(inspect.signature(At).parameters))
+        raise ValueError(
+            f"Got schedule={short(schedule)}, but expected a function of one argument, such as "
+            f"lambda at: 1 - at.progress, that returns a fraction of lr; at has {names}; it raised "
+            f"{type(error).__name__}: {error}."
+        ) from error
     for value, place in zip(values, places, strict=True):
         if not _is_number(value) or not 0 <= value < np.inf:
             raise ValueError(
-                f"Got {value!r} from schedule(at) for {place}, but expected a finite fraction of "
-                "lr, at least 0."
+                f"Got {short(value)} from schedule(at) for {place}, but expected a finite fraction "
+                "of lr, at least 0. Return a number: 1.0 trains at lr."
             )
     return np.array(values, dtype=np.float64)
 
@@ -328,19 +340,26 @@ def learning_rates(
         "burn_in_steps": (burn_in_steps, 0),
     }
     for name, (value, least) in counts.items():
-        if not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"Got {name}={value!r}, but expected an integer of at least {least}.")
+        is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not is_whole or value < least:
+            raise ValueError(
+                f"Got {name}={short(value)}, but expected an integer of at least {least}."
+            )
     if n_steps - burn_in_steps < n_cycles:
         raise ValueError(
-            f"Got n_cycles={n_cycles}, but expected at most {n_steps - burn_in_steps}: "
-            "every cycle needs a step."
+            f"Got n_cycles={n_cycles}, but expected at most {max(0, n_steps - burn_in_steps)}: "
+            f"every cycle needs a step after the burn-in; n_steps={n_steps} and "
+            f"burn_in_steps={burn_in_steps}."
         )
-    if not callable(schedule) and schedule not in SHAPES:
+    if not callable(schedule) and not (isinstance(schedule, str) and schedule in SHAPES):
+        near = difflib.get_close_matches(str(schedule), SHAPES, n=1)
         raise ValueError(
-            f"Got schedule={schedule!r}, but expected one of {sorted(SHAPES)} or a callable."
+            f"Got schedule={short(schedule)}, but expected one of "
+            f"{', '.join(map(repr, sorted(SHAPES)))} or a callable."
+            + (f" Did you mean {near[0]!r}?" if near else "")
         )
     if not _is_number(cycle_mult) or not 0 < cycle_mult < np.inf:
-        raise ValueError(f"Got cycle_mult={cycle_mult!r}, but expected a number above 0.")
+        raise ValueError(f"Got cycle_mult={short(cycle_mult)}, but expected a number above 0.")
     check_options(schedule, lr=lr, min_lr=min_lr, gamma=gamma)
     rates = Fractions(
         n_steps,

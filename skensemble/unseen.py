@@ -130,7 +130,7 @@ class UnseenRows:
         weights = cycle_weights(self.members, len(unseen.predictions), shown, before=before)
         loss = -judged.score(weights)
         with np.errstate(over="ignore"):
-            score = max(unseen.score(weights), -np.finfo(np.float64).max)
+            score = max(unseen.score(weights), -np.finfo(np.float64).max) + 0.0  # no -0.0
         self.cycles.append(Cycle(values, weights, score, loss))
 
     def last_gain(self) -> float:
@@ -140,7 +140,8 @@ class UnseenRows:
         by parts of itself.
         """
         losses = [cycle.loss for cycle in self.cycles]
-        if len(losses) < 2 or losses[-1] >= min(losses[:-1]):
+        # Of two cycles the second would take much off the first whatever the budget.
+        if len(losses) < 3 or losses[-1] >= min(losses[:-1]):
             return 0.0
         return (losses[-2] - losses[-1]) / losses[0]
 

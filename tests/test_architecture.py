@@ -34,7 +34,8 @@ FLOORS = [
     {"_data"},
     {"networks", "members", "keywords"},
     {"_nets"},
-    {"schedules", "defaults", "_compat", "_warnings"},
+    {"schedules", "defaults", "_compat"},
+    {"_warnings"},
     {"_types"},
 ]
 

@@ -296,7 +296,7 @@ PROVOKE = {
     ),
     "Got lr": lambda: regress(lr=50.0),
     "Got max_epochs": lambda: SnapshotEnsembleRegressor(
-        max_epochs=20, n_cycles=2, lr=0.0005, random_state=0
+        max_epochs=20, n_cycles=3, cycle_mult=1.0, lr=0.0005, random_state=0
     ).fit(X, X[:, 0]),
     "Interrupted": lambda: classify(module=Mlp, cycle_mult=1.0, callbacks=[CtrlC()]),
     "A callback stopped": lambda: classify(callbacks=[StopAtOnce()]),

@@ -123,3 +123,22 @@ def test_a_stage_is_the_mean_by_the_weights_of_its_cycles(digits):
     np.testing.assert_allclose(both, np.average(members, axis=0, weights=[1, 1, 3, 3]))
     np.testing.assert_allclose(fitted.ensemble(source), both)
     np.testing.assert_allclose(fitted.member_weights, [1 / 8, 1 / 8, 3 / 8, 3 / 8])
+
+
+def test_nothing_that_is_not_finite_leaves_the_estimator(iris):
+    """A row so large that the module overflows on its way is refused by its number."""
+
+    class Squares(Mlp):
+        def forward(self, X):
+            return super().forward(X * X)
+
+    X, y = iris
+    classifier = SnapshotEnsembleClassifier(Squares, **QUICK).fit(X, y)
+    regressor = SnapshotEnsembleRegressor(Squares, **QUICK).fit(X, y)
+    rows = X.copy()
+    rows[7] = 1e30
+    calls = [classifier.predict, classifier.predict_proba, classifier.predict_members]
+    for call in (*calls, regressor.predict, lambda X: list(regressor.staged_predict(X))):
+        with pytest.raises(ValueError, match="Got X with the row 7, for which the network"):
+            call(rows)
+        call(X)

@@ -71,6 +71,7 @@ def test_labels_of_any_kind(cancer, of_zeros_and_ones, labels):
     assert model.score(X, labels(y)) >= theirs
 
 
+@pytest.mark.filterwarnings("ignore:Got lr=0.012")  # with some versions the loss rises in between
 def test_values_of_another_criterion_are_not_compared_with_the_targets(diabetes):
     """Logarithms of rates are no predictions of counts."""
     X, y = diabetes

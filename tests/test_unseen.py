@@ -189,12 +189,12 @@ def test_predictions_that_are_not_finite_are_refused_and_not_weighed(iris, n_cha
 
 def test_a_budget_that_was_too_short_is_told(digits):
     X, y = digits
-    model = SnapshotEnsembleClassifier(n_chains=2, n_cycles=2, cycle_mult=1, random_state=0)
-    expected = r"Got max_epochs=1 and n_cycles=2, but expected a budget .* or more n_cycles\."
+    model = SnapshotEnsembleClassifier(n_chains=2, n_cycles=3, cycle_mult=1, random_state=0)
+    expected = r"Got max_epochs=1 and n_cycles=3, but expected a budget .* or more n_cycles\."
     with pytest.warns(ConvergenceWarning, match=expected):
         model.set_params(max_epochs=1).fit(X, y)
-    first, last = -model.cycle_scores_
-    assert first - last > 0.1 * first
+    first, before, last = -model.cycle_scores_
+    assert before - last > 0.1 * first
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         model.set_params(max_epochs=30).fit(X, y)
@@ -215,4 +215,5 @@ def test_the_gain_of_the_last_cycle_is_a_part_of_the_loss_after_the_first():
         return unseen.last_gain()
 
     assert gain(2.0, 1.0, 0.5) == 0.25
+    assert gain(2.0, 1.0) == 0  # of two cycles the second takes off much
     assert gain(1.0) == gain(1.0, 0.5, 0.6) == gain(0.3, 0.5, 0.4) == gain(0.0, 0.0) == 0

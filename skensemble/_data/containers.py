@@ -14,6 +14,7 @@ from skorch.helper import SliceDataset
 from torch.utils.data import DataLoader
 
 from skensemble._types import Array, Input
+from skensemble._warnings import short
 
 
 class Refused(NamedTuple):
@@ -23,16 +24,23 @@ class Refused(NamedTuple):
     remedy: str
 
 
-def _is_lazy(data: Input) -> bool:
-    known = nw.dependencies
-    is_kind = (
-        known.is_polars_lazyframe,
-        known.is_dask_dataframe,
-        known.is_duckdb_relation,
-        known.is_pyspark_dataframe,
-        known.is_ibis_table,
+#: What narwhals tells of frames that are not in memory; older versions know fewer of them.
+_LAZY = [
+    getattr(nw.dependencies, name)
+    for name in (
+        "is_polars_lazyframe",
+        "is_dask_dataframe",
+        "is_duckdb_relation",
+        "is_pyspark_dataframe",
+        "is_ibis_table",
+        "is_narwhals_lazyframe",
     )
-    return any(of_kind(data) for of_kind in is_kind)
+    if hasattr(nw.dependencies, name)
+]
+
+
+def _is_lazy(data: Input) -> bool:
+    return any(is_kind(data) for is_kind in _LAZY)
 
 
 def _is_structured(data: Input) -> bool:
@@ -54,24 +62,84 @@ _STRANGE = (
 )
 
 
+#: What each argument is to hold, and what to do about it, where others only say what is wrong.
+_RULES = {
+    "X": "expected a table or an array, n_samples x n_features",
+    "y": "expected one label or number for each row",
+    "sample_weight": "expected one finite number of at least 0 for each row",
+    "groups": "expected one label for each row",
+    "classes": "expected a list of all labels",
+}
+
+#: Remedies by what is said of an argument: the first that is found is added to it.
+_REMEDIES = {
+    r"^y .*(NaN|infinity)": "leave out the rows in which y is missing or infinite",
+    r"X contains NaN": (
+        "put an imputer before the module, such as SimpleImputer(add_indicator=True) in a "
+        "Pipeline; the built-in network takes missing values"
+    ),
+    r"contains infinity": "replace infinite values, by NaN for one",
+    r"feature names should": "X[model.feature_names_in_] has the columns of fit",
+    r"\d features?, but": "give it the columns that X had in fit",
+    r"Expected unique column": "rename columns",
+    r"X Found array with dim": "images and the like need a module of your own",
+    r"Found array with 0|minimum of 1 is req": "at least one row and one column is needed",
+    r"Complex data": "take its real part, or real and imaginary part as columns",
+    r"(?s)^y .*could not convert string": (
+        "a regressor takes numbers: read them, or for labels take SnapshotEnsembleClassifier"
+    ),
+    r"(?s)^X .*(could not convert string|of bytes/strings)": (
+        "read or encode strings before, or give a pandas.DataFrame, whose strings are categories "
+        "for the built-in network"
+    ),
+    r"label type: (continuous|unknown)": (
+        "labels are of one kind, such as y.astype(str); for numbers take SnapshotEnsembleRegressor"
+    ),
+    r"1d array, got": "take one column, y[:, 0] or y.argmax(axis=1) of one-hot rows",
+    r"shape ==|inconsistent": "give as many as X has rows",
+    r"^X float": "read or convert the objects before",
+    r"^sample_weight": "None weighs all rows alike",
+}
+
+
+def _add_rule(name: str, said: str) -> str:
+    """Add what an argument is to hold to what others say is wrong with it."""
+    text = f"{name} {said}"
+    remedy = next((r for found, r in _REMEDIES.items() if re.search(found, text)), None)
+    added = _RULES.get(name, "expected values that can be read") + (f": {remedy}" if remedy else "")
+    said = _cut_arrays(said)
+    stop = " " if said.rstrip().endswith((".", "!")) else ". "
+    return f"{said}{stop}E{added[1:]}."
+
+
+def _cut_arrays(said: str) -> str:
+    """Cut the values of a whole array, which scikit-learn shows."""
+    return re.sub(r"\[.{80,}\]", lambda m: m[0][:79] + "…]", said, flags=re.DOTALL)
+
+
 @contextlib.contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Name an argument in the errors of those who read it, which are ValueError or TypeError."""
+    """Name an argument in the errors of those who read it, which are ValueError or TypeError.
+
+    What others say is wrong with it gets the rule, and what to do.
+    """
     try:
         yield
     except (ValueError, TypeError, *_STRANGE) as error:
         said = str(error)
+        if said.startswith("Got ") and "expected" in said:
+            raise
         is_named = isinstance(error, ValueError | TypeError) and re.search(rf"\b{name}\b", said)
         # Narwhals has errors that are ValueErrors of its own.
-        if is_named and not isinstance(error, nw.exceptions.NarwhalsError):
-            raise
+        is_ours = is_named and not isinstance(error, nw.exceptions.NarwhalsError)
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"Got {name} that cannot be read: {said}") from error
+        begin = "" if is_ours else f"Got {name} that cannot be read: "
+        raise kind(begin + _add_rule(name, said)) from error
 
 
 #: What is refused as X, y or weights alike. The first that applies is told.
 _REFUSED = (
-    Refused(lambda d: d is None, "expected rows"),
+    Refused(lambda d: d is None, "expected rows: give a table, an array or a dataset"),
     Refused(
         lambda d: isinstance(d, str | bytes | Path),
         "expected the values themselves: read a file by pandas.read_csv, for one, and take a "
@@ -145,7 +213,7 @@ def open_features(X: Input) -> Input:
 
 def refusal(data: Input, name: str, remedy: str) -> ValueError:
     """Make the error for a container that is not taken."""
-    shown = f"={data!r:.60}" if isinstance(data, str | bytes | Path) or data is None else ""
+    shown = f"={short(data)}" if isinstance(data, str | bytes | Path) or data is None else ""
     kind = f" of type {type(data).__module__.split('.')[0]}.{type(data).__name__}"
     kind = "" if shown else kind.replace(" builtins.", " ").replace(" of type type", "")
     return ValueError(f"Got {name}{shown or kind}, but {remedy}.")
@@ -161,8 +229,9 @@ def as_plain_array(X: Input) -> Array:
     array = as_array(X)
     if array.ndim != 2:
         raise ValueError(
-            f"Expected 2D array, got {array.ndim}D array instead. Reshape your data: of one row "
-            "make X.reshape(1, -1)."
+            f"Got X of shape {array.shape}, but expected 2D array, got {array.ndim}D array "
+            "instead (Expected 2D array). Reshape your data: of one row make X.reshape(1, -1), of "
+            "one column X.reshape(-1, 1)."
         )
     return array
 

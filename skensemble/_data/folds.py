@@ -3,6 +3,8 @@
 :mod:`skensemble._data.assignment` puts rows into folds.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +14,7 @@ from sklearn.model_selection import BaseCrossValidator, TimeSeriesSplit
 from sklearn.utils.validation import check_consistent_length
 
 from skensemble._types import Array, Floats, Members, Validation
-from skensemble._warnings import warn
+from skensemble._warnings import short, warn
 from skensemble.defaults import SMALL, auto_n_chains
 from skensemble.members import needs_unseen
 
@@ -117,12 +119,12 @@ def choose_folds(
     chosen = folds(how, n_chains, data, y, groups, seed, assignment)
     if chosen is not None and len(chosen.left_out) != n_chains:
         raise ValueError(
-            f"Got validation={how!r} with {len(chosen.left_out)} splits for "
+            f"Got validation={short(how)} with {len(chosen.left_out)} splits for "
             f"{n_chains} chains, but expected as many: each chain leaves out one."
         )
     if chosen is None and how is not None and before is None:
         warn(
-            f"Got validation={how!r}, but the folds of these rows would leave a chain with "
+            f"Got validation={short(how)}, but the folds of these rows would leave a chain with "
             "none to train on, or leave out none at all: nothing is left out."
         )
     if how is None and not has_validation:
@@ -138,8 +140,9 @@ def _count_chains(asked: Asked, data: Source, y: Array, groups: ArrayLike | None
     if n_splits > 1:
         if asked.n_chains not in ("auto", n_splits):
             raise ValueError(
-                f"Got n_chains={asked.n_chains} and validation={splitter!r} with "
-                f"{n_splits} splits, but expected as many: each chain leaves out one."
+                f"Got n_chains={asked.n_chains} and validation={short(splitter)} with "
+                f"{n_splits} splits, but expected as many: each chain leaves out one. Leave "
+                "n_chains at 'auto'."
             )
         return n_splits
     if asked.n_chains == "auto":
@@ -177,8 +180,8 @@ def _check_needs(asked: Asked, n_samples: int) -> None:
     is_few = asked.is_table and n_samples <= SMALL  # "auto" leaves nothing out of so few rows
     if (asked.validation is None or not is_few) and needs_unseen(asked.members):
         raise ValueError(
-            f"Got members={asked.members!r} and no rows that are left out, but expected some to "
-            "choose by: set n_chains or validation, such as validation='cross', or give X_val "
+            f"Got members={short(asked.members)} and no rows that are left out, but expected some "
+            "to choose by: set n_chains or validation, such as validation='cross', or give X_val "
             "and y_val."
         )
 
@@ -234,7 +237,22 @@ def _count_splits(
         return 1
     if validation is None or isinstance(validation, str | float):
         return 0
-    return int(validation.get_n_splits(np.empty((n_samples, 1)), y, groups))
+    with _naming_splitter(validation, groups):
+        return int(validation.get_n_splits(np.empty((n_samples, 1)), y, groups))
+
+
+@contextlib.contextmanager
+def _naming_splitter(splitter: BaseCrossValidator, groups: ArrayLike | None) -> Iterator[None]:
+    """Name the parameter in the errors of a splitter of the user's."""
+    try:
+        yield
+    except ValueError as error:
+        given = "and groups=None" if groups is None else "and groups"
+        remedy = "groups=" if "groups" in str(error) and groups is None else "more rows or groups"
+        raise ValueError(
+            f"Got validation={short(splitter)} {given}, but expected what it can split: "
+            f"{str(error).rstrip('.')}; give {remedy} to fit, or another splitter."
+        ) from error
 
 
 def _leave_out_one_part(
@@ -251,11 +269,12 @@ def _leave_out_one_part(
     n = data.n_samples
     if validation != "last":
         assert not isinstance(validation, str | float)
-        train, test = list(validation.split(np.zeros((n, 1)), y, groups))[-1]
+        with _naming_splitter(validation, groups):
+            train, test = list(validation.split(np.zeros((n, 1)), y, groups))[-1]
     elif groups is not None:
         raise ValueError(
             "Got groups with validation='last', but expected one of them: the last rows are left "
-            "out, whatever their group."
+            "out, whatever their group. Give groups to validation='cross', or to a splitter."
         )
     else:
         train, test = np.split(np.arange(n), [n - round(n / ONE_OF)])
@@ -270,11 +289,12 @@ def _split(
     X = getattr(data, "X", None)
     if not isinstance(X, np.ndarray):
         X = np.zeros((data.n_samples, 1))
-    splits = list(splitter.split(X, y, groups))
+    with _naming_splitter(splitter, groups):
+        splits = list(splitter.split(X, y, groups))
     left_out = [np.asarray(test) for _, test in splits]
     if not np.array_equal(np.sort(np.concatenate(left_out)), np.arange(data.n_samples)):
         raise ValueError(
-            f"Got validation={splitter!r}, but expected a splitter that leaves out each row "
+            f"Got validation={short(splitter)}, but expected a splitter that leaves out each row "
             "exactly once, such as KFold or GroupKFold, one of a single split, or a "
             "TimeSeriesSplit."
         )

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 
 from skensemble._types import Array, Floats, Input
+from skensemble._warnings import short
+from skensemble.keywords import nearest
 
 from .column import Column, infinity_error, key_of, kind_of, number_key, other_keys
 from .dates import Calendar
@@ -97,7 +99,14 @@ class Columns:
     def fit_transform(self, X: Input) -> Floats:
         """Return ``fit(X).transform(X)``, with the columns read once."""
         names = _column_names(X)
-        listed = _find_listed(X, names, self.categorical_features)
+        try:
+            listed = _find_listed(X, names, self.categorical_features)
+        except ValueError as error:
+            raise ValueError(
+                f"Got categorical_features={short(self.categorical_features)}, but expected names "
+                f"or numbers of columns of X, or a truth value for each of {short(names)}: {error}"
+                f"{_nearest_column(self.categorical_features, names)}"
+            ) from error
         encoders: list[_Encoder] = []
         parts, strays = [], []
         for i, (name, data) in enumerate(zip(names, _iter_columns(X), strict=True)):
@@ -110,9 +119,9 @@ class Columns:
             parts.append(encoder.transform(column))
         if strays:
             raise ValueError(
-                f"Got X with columns that are no numbers: {strays}, but "
-                f"categorical_features={self.categorical_features!r} does not name them; expected "
-                'numbers there, or categorical_features="from_dtype".'
+                f"Got X with columns that are no numbers: {short(strays)}, but "
+                f"categorical_features={short(self.categorical_features)} does not name them; "
+                'expected numbers there, or categorical_features="from_dtype".'
             )
         # Nothing is written before all columns are read: a fit that fails changes nothing.
         self._encoders, self.columns_ = encoders, names
@@ -301,6 +310,13 @@ def _plain_numbers(X: Input) -> Array | None:
         return X if isinstance(X, np.ndarray) and X.dtype.kind in "fiub" else None
     array = X.to_numpy()
     return array if array.dtype.kind in "fiub" else None
+
+
+def _nearest_column(listed: ArrayLike | None, names: list[object]) -> str:
+    """Return a hint at the column that is most like the first name that is none, or nothing."""
+    known = [str(name) for name in names]
+    strange = [f for f in np.asarray(listed).ravel().tolist() if isinstance(f, str)]
+    return next((nearest(f, known) for f in strange if f not in known), "")
 
 
 def _find_listed(

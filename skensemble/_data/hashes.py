@@ -41,7 +41,10 @@ def group_hashes(groups: ArrayLike, seed: int) -> Hashes:
     """Hash the group of each row."""
     labels = np.asarray(groups)
     if labels.ndim != 1:
-        raise ValueError(f"Got groups of shape {labels.shape}, but expected one a row.")
+        raise ValueError(
+            f"Got groups of shape {labels.shape}, but expected one a row: take one column, or "
+            "join several into one label."
+        )
     if labels.dtype.kind == "O":  # of several types, which cannot be ordered
         labels = labels.astype(str)
     values, index = np.unique(labels, return_inverse=True)

@@ -158,6 +158,7 @@ class Intake:
             or X.dtype not in _FLOATS
             or len(X) == 0
             or X.shape[1:] != self.row_shape
+            or self.kinds == "whole"  # in fit, and these are floats
             or self.feature_names is not None
         ):
             return False

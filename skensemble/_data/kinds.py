@@ -49,6 +49,6 @@ def as_kind(X: Any, kind: str, name: str = "X") -> Any:
     if not is_same.all():
         raise ValueError(
             f"Got {name} of type {X.dtype} with values such as {values[~is_same].flat[0]!r}, but "
-            f"expected {_WORDS[kind]} as in fit."
+            f"expected {_WORDS[kind]} as in fit: cast them, or fit on numbers of this type."
         )
     return cast

@@ -88,10 +88,15 @@ def read_validation(
     """Check ``X_val`` and what belongs to it; None where it is not given."""
     if X is None:
         if y is not None or sample_weight is not None:
-            raise ValueError("Got y_val or sample_weight_val without X_val, but expected both.")
+            raise ValueError(
+                "Got y_val or sample_weight_val without X_val, but expected both. Give X_val= too."
+            )
         return None
     if y is None and not isinstance(X, Dataset):
-        raise ValueError("Got X_val without y_val, but expected both.")
+        raise ValueError(
+            "Got X_val without y_val, but expected both. Give two arguments: fit(X, y, "
+            "X_val=X_val, y_val=y_val)."
+        )
     try:
         return read_later(estimator, X, y, sample_weight, known)
     except (ValueError, TypeError) as error:
@@ -119,11 +124,14 @@ def _read_weight(sample_weight: ArrayLike | None, n_samples: int) -> Weight:
             ensure_non_negative=True,
         )
         if not np.isfinite(weight).all():  # scikit-learn does not look at a single number
-            raise ValueError("Got sample_weight=nan or infinite, but expected finite numbers.")
+            raise ValueError(
+                "Got sample_weight=nan or infinite, but expected finite numbers. None weighs all "
+                "rows alike."
+            )
     if not weight.any():
         raise ValueError(
             "Got sample_weight with zeros alone, but expected at least one above zero "
-            "(Invalid weights: all weights are zero)."
+            "(Invalid weights: all weights are zero). None weighs all rows alike."
         )
     # Equal weights, of whatever value, count as none, to the bit.
     return None if _are_equal(weight) else weight

@@ -40,8 +40,11 @@ def to_tensor(array: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     target = {"i": torch.int64, "u": torch.int64, "b": torch.bool}.get(array.dtype.kind, dtype)
     with np.errstate(over="ignore"):
         made = np.ascontiguousarray(array, dtype=numpy_type(target))
-    if made.itemsize < array.itemsize and not math.isfinite(made.sum(dtype=np.float64)):
-        _refuse_infinite(array, made)
+    if made.itemsize < array.itemsize:
+        with np.errstate(invalid="ignore"):  # of infinity less infinity
+            is_finite = math.isfinite(made.sum(dtype=np.float64))
+        if not is_finite:
+            _refuse_infinite(array, made)
     return torch.from_numpy(made if made.flags.writeable else made.copy()).to(target)
 
 

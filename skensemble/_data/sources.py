@@ -16,13 +16,14 @@ import torch
 from numpy.typing import ArrayLike
 from scipy.sparse import issparse
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_consistent_length, validate_data
+from sklearn.utils.validation import validate_data
 from skorch.dataset import Dataset as SkorchDataset
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
 from skensemble._compat import check_y
 from skensemble._nets.generators import private_generators
 from skensemble._types import Array, Batch, Input, Options
+from skensemble._warnings import short
 
 from .containers import as_array, as_plain_array, naming, open_container, open_features, refusal
 from .encoder import rows_at_once
@@ -256,7 +257,8 @@ def read(
     if y is None and not is_items:
         raise ValueError(
             f"Got y=None, but expected the targets: this {type(estimator).__name__} estimator "
-            "requires y to be passed, but the target y is None."
+            "requires y to be passed, but the target y is None. Give one label or number for each "
+            "row of X as y."
         )
     with contextlib.nullcontext() if is_items else naming("X"):  # items are made by a user's code
         source = _read_features(estimator, X, columns, is_table=is_table, reset=reset)
@@ -283,11 +285,11 @@ def _read_features(
     array = as_array(X) if isinstance(X, list | tuple) else X
     try:
         array = validate_data(estimator, array, reset=reset, **checks)
+        if array.dtype == object:  # older versions of scikit-learn let pandas' strings pass
+            array = array.astype(np.float64)
     except ValueError as error:
         raise _hint_at_dict(_name_columns(error, X), X) from error
-    if issparse(array):
-        return SparseInput(array)
-    return ArrayInput(array.astype(np.float64) if array.dtype == object else array)
+    return SparseInput(array) if issparse(array) else ArrayInput(array)
 
 
 def _read_table(estimator: object, X: Input, columns: Columns, reset: bool) -> ArrayInput:
@@ -301,13 +303,21 @@ def _read_table(estimator: object, X: Input, columns: Columns, reset: bool) -> A
 def _read_dict(X: Mapping[str, Input], checks: Options) -> DictInput:
     """Check a dict of arrays: as many rows each, all finite."""
     if not X:
-        raise ValueError("Got X with no arrays, but expected a dict of at least one.")
+        raise ValueError(
+            "Got X with no arrays, but expected a dict of at least one, by the names of forward's "
+            "parameters."
+        )
     checks = {**checks, "ensure_2d": False}
     arrays = {
         name: check_array(open_container(X[name], f"X[{name!r}]"), input_name=name, **checks)
         for name in X
     }
-    check_consistent_length(*arrays.values())
+    lengths = {name: array.shape[0] for name, array in arrays.items()}
+    if len({*lengths.values()}) > 1:
+        raise ValueError(
+            f"Got X with other numbers of rows by name, {lengths}, but expected as many in each "
+            "array (inconsistent numbers of samples)."
+        )
     return DictInput(arrays)
 
 
@@ -320,11 +330,15 @@ def _read_beside(source: Source, y: Input, y_checks: Options) -> tuple[Source, A
         if y_checks.get("y_numeric"):
             y = y.astype(np.float64)
             if not np.isfinite(y).all():  # None became NaN after scikit-learn had looked
-                raise ValueError("Got y with missing or infinite values, but expected numbers.")
+                raise ValueError(
+                    "Got y with missing or infinite values, but expected numbers, the first in row "
+                    f"{int(np.argmin(np.isfinite(y).reshape(len(y), -1).all(axis=1)))}: leave out "
+                    "the rows in which y is missing."
+                )
     if len(y) != source.n_samples:
         raise ValueError(
             f"Got y with {len(y)} rows and X with {source.n_samples}, but expected as many "
-            "(inconsistent numbers of samples)."
+            "(inconsistent numbers of samples): take both from the same rows."
         )
     return source, y
 
@@ -347,8 +361,8 @@ def _name_columns(error: ValueError, X: Input) -> ValueError:
     if not names or "could not convert" not in said:
         return error
     return ValueError(
-        f"Got X with columns that are no numbers: {names}, but expected numbers alone; encode them "
-        f"before, by OneHotEncoder in a ColumnTransformer for one ({error})."
+        f"Got X with columns that are no numbers: {short(names)}, but expected numbers alone; "
+        f"encode them before, by OneHotEncoder in a ColumnTransformer for one ({error})."
     )
 
 

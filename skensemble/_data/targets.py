@@ -18,7 +18,7 @@ from torch import nn
 from skensemble._nets.homogeneity import is_homogeneous, is_of_differences, kind_of
 from skensemble._nets.modules import check_outputs, check_scores
 from skensemble._types import Array, ClassWeight, Floats, Input, Options, Parameter
-from skensemble._warnings import warn
+from skensemble._warnings import short, warn
 
 from .column import is_missing
 from .containers import naming, open_container, refusal
@@ -130,7 +130,8 @@ class ClassTargets(Targets):
         if kind.startswith("multilabel"):
             raise ValueError(
                 f"Got y of type {kind!r}, but multilabel targets are not supported; expected one "
-                "label a row."
+                "label a row: of one-hot rows y.argmax(axis=1), for several labels "
+                "MultiOutputClassifier."
             )
 
     def learn(self, y: Array, weight: Weight, classes: Classes = None) -> tuple[Self, Array]:
@@ -143,7 +144,8 @@ class ClassTargets(Targets):
         if len(learned.labels) < 2 or (n_present < 2 and classes is None):
             raise ValueError(
                 f"Got y with {n_present} class among the rows whose sample_weight is above 0, but "
-                "expected at least 2 classes."
+                f"expected at least 2 classes. The labels are {short(learned.labels.tolist())}; in "
+                "partial_fit give all of them as classes= in the first call."
             )
         return replace(learned, by_class=learned._class_weights(codes, weight)), codes
 
@@ -154,8 +156,9 @@ class ClassTargets(Targets):
         known = before.labels
         if classes is not None and not np.array_equal(known, np.unique(classes)):
             raise ValueError(
-                f"Got classes={np.unique(classes).tolist()}, but expected those of the first call: "
-                f"{known.tolist()}."
+                f"Got classes={short(np.unique(classes).tolist())}, but expected those of the "
+                f"first call: {short(known.tolist())}. Give them in the first call alone, or fit "
+                "anew."
             )
         same = replace(self, classes=known)
         codes = same._number(y)
@@ -173,8 +176,9 @@ class ClassTargets(Targets):
         strange = np.setdiff1d(np.unique(y), self.labels)
         if len(strange):
             raise ValueError(
-                f"Got y with the classes {strange.tolist()}, but expected those of the first call: "
-                f"{self.labels.tolist()}."
+                f"Got y with the classes {short(strange.tolist())}, but expected those of the "
+                f"first call: {short(self.labels.tolist())}. Leave out such rows, or fit anew; in "
+                "partial_fit give all labels as classes= in the first call."
             )
         return np.searchsorted(self.labels, y).astype(np.int64)
 
@@ -185,8 +189,8 @@ class ClassTargets(Targets):
         assert by_class is not None
         if (by_class < 0).any() or not by_class[y].any():
             raise ValueError(
-                f"Got class_weight={self.class_weight!r}, but expected weights of at least 0, not "
-                "all of them 0."
+                f"Got class_weight={short(self.class_weight)}, but expected weights of at least 0, "
+                "not all of them 0. A class of weight 0 is not learned."
             )
         return by_class[y] if weight is None else weight * by_class[y]
 
@@ -194,10 +198,21 @@ class ClassTargets(Targets):
         if self.class_weight is None:
             return None
         if self.class_weight != "balanced":
-            return compute_class_weight(self.class_weight, classes=self.labels, y=self.labels)
+            return self._listed_class_weights()
         # This is scikit-learn's formula, but a row of weight two counts as two.
         mass = np.bincount(y, weights=weight, minlength=len(self.labels))
         return mass.sum() / (np.count_nonzero(mass) * np.where(mass > 0, mass, 1))
+
+    def _listed_class_weights(self) -> Floats:
+        """Return the weights that a dict has for the labels."""
+        try:
+            return compute_class_weight(self.class_weight, classes=self.labels, y=self.labels)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"Got class_weight={short(self.class_weight)}, but expected a number of at least 0 "
+                f"for each label or for some of them; the labels are {short(self.labels.tolist())} "
+                f"({error})."
+            ) from error
 
     @property
     def n_outputs(self) -> int:
@@ -234,11 +249,12 @@ def _open_classes(classes: ArrayLike) -> ArrayLike:
 
 
 def _check_no_label_misses(y: Array) -> None:
-    """Refuse labels that are None or NaN among others, which scikit-learn cannot sort."""
-    if y.dtype != object or y.ndim != 1:
+    """Refuse labels that are None or NaN, and say where the first one stands."""
+    if y.ndim != 1 or y.dtype.kind not in "fO":
         return
-    missing = [i for i, label in enumerate(y) if is_missing(label)]
-    if missing:
+    is_float = y.dtype.kind == "f"
+    missing = np.flatnonzero(np.isnan(y) if is_float else [is_missing(label) for label in y])
+    if len(missing):
         raise ValueError(
             f"Got y with missing labels, the first in row {missing[0]}, but expected one in each "
             "row: leave out the rows without (input contains NaN)."
@@ -287,7 +303,10 @@ class RealTargets(Targets):
         targets scaled, or None.
         """
         if asked not in (None, False, True):
-            raise ValueError(f"Got criterion__scale_target={asked!r}, but expected True or False.")
+            raise ValueError(
+                f"Got criterion__scale_target={short(asked)}, but expected True or False. Without "
+                "it y is scaled where the criterion means the same in any unit."
+            )
         is_scaled = is_homogeneous(criterion, options or {}) if asked is None else bool(asked)
         name = getattr(kind_of(criterion), "__name__", repr(criterion))
         return cls(is_of_differences(criterion), is_scaled, name)
@@ -349,7 +368,7 @@ class RealTargets(Targets):
         if values.shape[1] != len(center):
             raise ValueError(
                 f"Got y with {values.shape[1]} outputs, but expected {len(center)} as in the first "
-                "call."
+                "call. Give y the columns that it had in fit."
             )
         return (values - center) / scale
 

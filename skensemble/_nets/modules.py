@@ -147,12 +147,11 @@ def check_scores(scores: torch.Tensor, name: str, n_samples: int, n_classes: int
 
     Refuse probabilities too: their softmax is another, flatter distribution.
     """
-    shape = tuple(getattr(scores, "shape", ()))
-    if shape != (n_samples, n_classes):
+    if getattr(scores, "shape", None) != (n_samples, n_classes):
         raise ValueError(
-            f"Got module={name}, which returns shape {shape} for {n_samples} rows, but expected "
-            f"one raw score for each of {n_classes} classes: shape {(n_samples, n_classes)}. "
-            "A constructor's parameter named n_outputs is given the number of classes."
+            f"Got module={name}, which returns {_shape_or_type(scores)} for {n_samples} rows, but "
+            f"expected one raw score for each of {n_classes} classes: shape "
+            f"{(n_samples, n_classes)}. {_word_remedy(scores, 'classes')}"
         )
     total = scores.sum(dim=1)
     if bool((scores >= 0).all()) and torch.allclose(total, torch.ones_like(total), atol=1e-4):
@@ -164,14 +163,25 @@ def check_scores(scores: torch.Tensor, name: str, n_samples: int, n_classes: int
 
 def check_outputs(outputs: torch.Tensor, name: str, n_samples: int, n_outputs: int) -> None:
     """Refuse a regressor's module whose outputs would have to be broadcast to the targets."""
-    shape = tuple(getattr(outputs, "shape", ()))
+    shape = getattr(outputs, "shape", None)
     allowed = [(n_samples, n_outputs)] + ([(n_samples,)] if n_outputs == 1 else [])
     if shape not in allowed:
         raise ValueError(
-            f"Got module={name}, which returns shape {shape} for {n_samples} rows, but expected "
-            f"{' or '.join(map(str, allowed))}: one value for each of {n_outputs} outputs. "
-            "A constructor's parameter named n_outputs is given the number of outputs."
+            f"Got module={name}, which returns {_shape_or_type(outputs)} for {n_samples} rows, but "
+            f"expected {' or '.join(map(str, allowed))}: one value for each of {n_outputs} "
+            f"outputs. {_word_remedy(outputs, 'outputs')}"
         )
+
+
+def _shape_or_type(outputs: object) -> str:
+    shape = getattr(outputs, "shape", None)
+    return f"a {type(outputs).__name__}" if shape is None else f"shape {tuple(shape)}"
+
+
+def _word_remedy(outputs: object, what: str) -> str:
+    if not isinstance(outputs, torch.Tensor):
+        return "Its forward must return a tensor."
+    return f"A constructor's parameter named n_outputs is given the number of {what}."
 
 
 def reset_parameters(module: nn.Module) -> None:

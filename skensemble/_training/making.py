@@ -24,7 +24,7 @@ from skensemble._nets.modules import (
     word_missing,
 )
 from skensemble._types import Batch, CriterionLike, ModuleLike, Options
-from skensemble._warnings import warn
+from skensemble._warnings import short, warn
 
 from .net import Rows, SnapshotNet, copy_net, has_plain_loss, mixed_net
 from .threads import few_threads
@@ -183,10 +183,9 @@ def _make_net(recipe: Recipe, probe_rows: Batch, has_unseen: bool, *, reset: boo
         given = {name.removeprefix("module__") for name in arguments if name.startswith("module__")}
         if isinstance(error, TypeError) and (said := word_missing(recipe.module, given)):
             raise ValueError(said) from error
-        made = {name: arguments[name] for name in ("module", "criterion", "optimizer", "device")}
         raise ValueError(
-            f"The net could not be made from {made} and their arguments: {type(error).__name__}: "
-            f"{error}"
+            f"The net could not be made from {_word_parts(recipe)}: {type(error).__name__}: "
+            f"{str(error).rstrip('.')}.{_hint_at_parts(str(error))}"
         ) from error
     names = module_names(net)
     if len(names) != 1:
@@ -200,6 +199,33 @@ def _make_net(recipe: Recipe, probe_rows: Batch, has_unseen: bool, *, reset: boo
     check_callback_keywords(net)
     del net.probe_rows_
     return net
+
+
+def _word_parts(recipe: Recipe) -> str:
+    """Put in words what a net is made of, and the user's arguments."""
+    parts = {"module": recipe.module, "criterion": recipe.criterion, "optimizer": recipe.optimizer}
+    words = [f"{key}={getattr(part, '__name__', short(part))}" for key, part in parts.items()]
+    words += [f"{key}={short(value)}" for key, value in recipe.keywords.items()]
+    return ", ".join(words)
+
+
+#: What to do, by what torch or skorch say where a net cannot be made.
+_HINTS_AT_PARTS = {
+    "empty parameter list": " The module has no parameters to train: give one with layers.",
+    "is no nn.Module": " Give a class of torch.nn.Module, or a function that returns a module.",
+    "argument 'lr'": " An optimizer is a class of torch.optim, or a function of (params, lr).",
+    "required positional argument": (
+        " A criterion is a class or an instance of torch.nn.Module: put a function of outputs and "
+        "targets into the forward of one."
+    ),
+    "duplicate": " Give each callback a name of its own.",
+    "Got ": "",
+}
+
+
+def _hint_at_parts(said: str) -> str:
+    found = next((hint for key, hint in _HINTS_AT_PARTS.items() if key in said), None)
+    return " Change or leave out these arguments." if found is None else found
 
 
 def carry_on(nets: list[SnapshotNet], batch_size: int, lr_ratio: float) -> list[SnapshotNet]:
@@ -234,7 +260,7 @@ def try_out(
     except Exception as error:
         raise ValueError(
             f"Got module={module_name}, but expected one that takes {_describe(probe_rows)}: "
-            f"{error}{_hint_at_integers(probe_rows)}"
+            f"{error}{_hint_at_integers(probe_rows) or _hint_at_shape(str(error))}"
         ) from error
 
 
@@ -247,6 +273,20 @@ def _hint_at_integers(X: Batch) -> str:
         " (X has whole numbers, which stay so, for embeddings: divide images by 255, or give "
         "X.astype('float32'), where the module is for floats)"
     )
+
+
+#: What to do where a module does not take the rows, by what is said.
+_HINTS_AT_SHAPE = {
+    "forward()": " (a module of several inputs takes a dict of arrays, by the names of forward's "
+    "parameters)",
+    'required "forward"': " (write the method forward(self, X) of its class)",
+    "channels": " (images are of shape (n, channels, height, width): X[:, None] adds an axis)",
+    "": " (a constructor's parameter named n_inputs is given the number of columns)",
+}
+
+
+def _hint_at_shape(said: str) -> str:
+    return next(hint for key, hint in _HINTS_AT_SHAPE.items() if key in said)
 
 
 def try_criterion(nets: list[SnapshotNet], outputs: Any, y: torch.Tensor) -> None:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from sklearn.metrics import get_scorer_names
 from skorch import NeuralNet
 from skorch.callbacks import (
     Callback,
@@ -19,6 +20,8 @@ from skorch.callbacks import (
 from skorch.callbacks.scoring import ScoringBase
 
 from skensemble._compat import named_callbacks
+from skensemble._warnings import short
+from skensemble.keywords import nearest
 
 #: A callback or its class, by itself or after its name.
 CallbackLike: TypeAlias = Callback | type[Callback] | tuple[str, Callback | type[Callback]]
@@ -36,7 +39,10 @@ def copy_callbacks(callbacks: Sequence[CallbackLike] | None) -> list[CallbackLik
     copies = {}
     for callback in map(_without_name, callbacks or []):
         if not hasattr(callback, "on_train_begin") or not hasattr(callback, "initialize"):
-            raise ValueError(f"Got callbacks with {callback!r}, but expected callbacks of skorch.")
+            raise ValueError(
+                f"Got callbacks with {short(callback)}, but expected callbacks of skorch: a class "
+                "derived from skorch.callbacks.Callback, an instance, or a pair of a name and one."
+            )
         copies[id(callback)] = callback if isinstance(callback, type) else copy.copy(callback)
     for callback in copies.values():
         if not isinstance(callback, type):
@@ -69,6 +75,8 @@ def check_callback(callback: Callback, has_unseen: bool, parameters: Sequence[st
             f"Got callback {name}, but expected none: a parameter of the module's constructor "
             "that is named n_inputs is given the number of columns."
         )
+    if isinstance(callback, ScoringBase) and isinstance(callback.scoring, str):
+        _check_scorer(name, callback.scoring)
     if isinstance(callback, ParamMapper):
         _check_patterns(callback, parameters)
     if has_unseen or not looks_at_unseen(callback):
@@ -88,6 +96,15 @@ def check_callback(callback: Callback, has_unseen: bool, parameters: Sequence[st
         f"of the training rows, such as {callback.monitor.replace('valid', 'train', 1)!r}, or rows "
         "left out by validation=, such as validation='cross'."
     )
+
+
+def _check_scorer(name: str, scoring: str) -> None:
+    """Refuse a name that is no scorer's, before training."""
+    if scoring not in get_scorer_names():
+        raise ValueError(
+            f"Got {name}({scoring!r}), but expected the name of a scorer, one of "
+            f"sklearn.metrics.get_scorer_names().{nearest(scoring, get_scorer_names())}"
+        )
 
 
 def _check_patterns(callback: ParamMapper, parameters: Sequence[str]) -> None:
@@ -113,7 +130,7 @@ def check_callback_keywords(net: NeuralNet) -> None:
         if keyword.split("__")[0] not in names:
             raise ValueError(
                 f"Got callbacks__{keyword}, but expected the name of a callback: "
-                f"one of {sorted(names)}."
+                f"one of {sorted(names)}. A pair in callbacks= gives a name: (name, callback)."
             )
 
 
