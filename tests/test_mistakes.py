@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from conftest import QUICK, Flat, Mlp
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, ShuffleSplit
 from skorch import NeuralNetClassifier
@@ -24,7 +25,6 @@ from skensemble import (
 )
 from skensemble._warnings import short
 from skensemble.model_selection import cycle_curve
-from tests.conftest import QUICK, Flat, Mlp
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3))
