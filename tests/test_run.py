@@ -133,3 +133,14 @@ def test_a_stop_before_the_first_step_is_an_error(digits, n_chains):
     model = SnapshotEnsembleClassifier(Mlp, n_chains=n_chains, callbacks=[Stop()], max_epochs=1)
     with pytest.raises(ValueError, match="stopped the run before its first step"):
         model.fit(*digits)
+
+
+@pytest.mark.parametrize("parameters", [{"batch_size": 1}, {"batch_size": 2, "n_chains": 1}])
+def test_a_first_batch_of_few_rows_or_little_weight_tells_no_explosion(diabetes, parameters):
+    X, y = diabetes[0][:60], diabetes[1][:60]
+    quick = {"max_epochs": 2, "n_cycles": 2, "n_chains": 2}
+    weight = np.where(np.arange(60) < 50, 1e-6, 1.0)
+    for seed in range(5):
+        model = SnapshotEnsembleRegressor(**{**quick, **parameters}, random_state=seed)
+        model.fit(X, y)  # warnings are errors
+        model.set_params(batch_size=16).fit(X, y, sample_weight=weight)

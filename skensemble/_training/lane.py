@@ -17,6 +17,9 @@ from .planning import RunPlan
 from .progress import Progress
 from .session import Session
 
+#: Rows of a batch from which on its loss is near that of all rows.
+_TELLING = 16
+
 
 class Lane:
     """A net in training: one chain, or several that train as one.
@@ -91,8 +94,15 @@ class Lane:
             self.net.history_ = history
 
     def losses(self) -> tuple[float | None, list[float]]:
-        """Return the loss of the run's first step, and the mean of each epoch that has one."""
+        """Return the loss of the run's first step, and the mean of each epoch that has one.
+
+        The first is None where it says nothing: of few rows, or of rows that hardly count.
+        """
         first = self.recorder.first_loss
+        if min(self.net.batch_size, len(self.rows)) < _TELLING or isinstance(
+            self.net.criterion_, WeightedLoss
+        ):
+            first = None
         rows = self.net.history_[self.n_epochs_before :]
         losses = [row["train_loss"] for row in rows if "train_loss" in row]
         return None if first is None else float(first), losses
