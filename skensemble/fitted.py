@@ -1,6 +1,5 @@
 """What a fit leaves: snapshots with weights, which predict."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from ._data.reading import Known
 from ._data.sources import DatasetInput, Source
 from ._data.targets import Targets
 from ._nets.generators import on_named_device
-from ._nets.inference import chunk_size, member_outputs
+from ._nets.inference import chunk_size, first_not_finite, member_outputs
 from ._nets.snapshots import Snapshots
 from ._training.net import SnapshotNet
 from ._types import State
@@ -107,14 +106,11 @@ def _of_members(by_cycle: NDArray[np.float64], n_chains: int) -> NDArray[np.floa
 
 def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return predictions, all of them finite; rows along the second axis."""
-    if math.isfinite(values.sum()):  # a finite sum has finite terms
-        return values
-    is_bad = ~np.isfinite(values).all(axis=(0, 2))
-    if is_bad.any():
+    row = first_not_finite(values)
+    if row is not None:
         raise ValueError(
-            f"Got X with the row {np.flatnonzero(is_bad)[0]}, for which the network predicts no "
-            "finite values, but expected rows of a size as in fit: look at its columns, or scale "
-            "them before."
+            f"Got X with the row {row}, for which the network predicts no finite values, but "
+            "expected rows of a size as in fit: look at its columns, or scale them before."
         )
     return values
 

@@ -58,6 +58,11 @@ WITHOUT_EFFECT = {
 }
 
 
+def _inverted(table: dict[str, str]) -> dict[str, str]:
+    """Return by each word of a table's values the key that it stands under."""
+    return {word: key for key, words in table.items() for word in words.split()}
+
+
 #: What other libraries call what has another name, or another place, here.
 _ELSEWHERE = {
     "lr": "learning_rate learning_rate_init eta eta0 base_lr max_lr",
@@ -92,7 +97,7 @@ _ELSEWHERE = {
     "module (a network of your own)": "activation activation_fn batch_norm num_layers n_layers",
     "torch.set_num_threads(n) before fit": "n_jobs nthread num_threads thread_count",
 }
-_FOREIGN = {name: ours for ours, names in _ELSEWHERE.items() for name in names.split()}
+_FOREIGN = _inverted(_ELSEWHERE)
 
 #: What other libraries call torch's losses.
 _LOSSES = {
@@ -104,7 +109,7 @@ _LOSSES = {
     "poissonnll": "poisson",
     "gaussiannll": "gaussian",
 }
-_FOREIGN_LOSSES = {name: ours for ours, names in _LOSSES.items() for name in names.split()}
+_FOREIGN_LOSSES = _inverted(_LOSSES)
 
 #: What to do in place of asking for an attribute that other libraries have.
 _INSTEAD = {
@@ -123,7 +128,7 @@ _INSTEAD = {
     "fit sets up everything": "compile train eval summary build",
     "set device='cuda'": "cuda to cpu",
 }
-INSTEAD_OF = {name: remedy for remedy, names in _INSTEAD.items() for name in names.split()}
+INSTEAD_OF = _inverted(_INSTEAD)
 
 #: Constraints of scikit-learn's that are words.
 _PLAIN = {

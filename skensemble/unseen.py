@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Subset
 from ._data.rows import DatasetRows, Features
 from ._data.sources import DatasetInput
 from ._data.targets import Targets
-from ._nets.inference import chunk_size, member_outputs
+from ._nets.inference import chunk_size, first_not_finite, member_outputs
 from ._nets.snapshots import Snapshots
 from ._training.net import SnapshotNet
 from ._types import Array, Batch, Floats, Members, State
@@ -219,10 +219,10 @@ class UnseenRows:
 
 def _check_finite(values: Array, rows: Array) -> None:
     """Refuse predictions by which nothing can be judged; `rows` has the number of each row."""
-    is_finite = np.isfinite(values).all(axis=(0, 2))
-    if not is_finite.all():
+    row = first_not_finite(values)
+    if row is not None:
         raise ValueError(
-            f"Got X (or X_val) with the row {rows[~is_finite][0]}, for which the network predicts "
-            "no finite values, but expected rows by which the cycles can be judged: scale the "
-            "columns, or set a lower lr."
+            f"Got X (or X_val) with the row {rows[row]}, for which the network predicts no finite "
+            "values, but expected rows by which the cycles can be judged: scale the columns, or "
+            "set a lower lr."
         )

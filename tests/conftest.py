@@ -16,6 +16,7 @@ import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris
 from torch import nn
+from torch.utils.data import Dataset
 
 from skensemble import SnapshotEnsembleClassifier
 from skensemble._data import column, frames
@@ -110,6 +111,30 @@ class Recurrent(nn.Module):
 
     def forward(self, X):
         return self.output(self.layer(X.reshape(-1, 8, 8))[0][:, -1])
+
+
+class Bare(nn.Module):
+    """It has parameters, and cannot draw them anew."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3, 2))
+
+    def forward(self, X):
+        return X @ self.weight
+
+
+class Items(Dataset):
+    """Nothing but items: what one writes for files on a disk."""
+
+    def __init__(self, X, y):
+        self.data, self.labels = X, y
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, i):
+        return self.data[i], self.labels[i]
 
 
 def is_one(model):

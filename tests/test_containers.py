@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 import torch
+from conftest import Items
 from skorch.dataset import Dataset as SkorchDataset
 from skorch.helper import SliceDataset
 from torch import nn
@@ -36,17 +37,6 @@ class Own(nn.Module):
 
     def forward(self, X):
         return self.layer(X.float() / 60)
-
-
-class Items(Dataset):
-    def __init__(self, X, y):
-        self.X, self.y = X, y
-
-    def __len__(self):
-        return len(self.X)
-
-    def __getitem__(self, i):
-        return self.X[i], int(self.y[i])
 
 
 def containers(folder):

@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from conftest import QUICK, Mlp
+from conftest import QUICK, Bare, Mlp
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
 from skorch.callbacks import (
     Callback,
@@ -82,17 +82,6 @@ class Embedded(nn.Module):
 
     def forward(self, X):
         return self.scores(self.table(X).flatten(1))
-
-
-class Bare(nn.Module):
-    """It has parameters, and cannot draw them anew."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(3, 2))
-
-    def forward(self, X):
-        return X @ self.weight
 
 
 class NoReduction(nn.Module):

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 import torch
-from conftest import QUICK, Mlp
+from conftest import QUICK, Items, Mlp
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.metrics import mean_squared_error
@@ -132,17 +132,6 @@ def test_frames_tensors_and_sparse_rows_have_the_folds_of_the_array(digits, clas
     for same in (frame, pl.from_pandas(frame), torch.from_numpy(X), sp.csr_matrix(X)):
         got = clone(classifier).fit(same, y).oof_decision_function_
         np.testing.assert_allclose(got, expected, atol=1e-5)
-
-
-class Items(Dataset):
-    def __init__(self, X, y):
-        self.X, self.y = X, y
-
-    def __len__(self):
-        return len(self.X)
-
-    def __getitem__(self, i):
-        return torch.from_numpy(self.X[i]).float(), int(self.y[i])
 
 
 def test_datasets_and_dicts_leave_rows_out_too(digits):

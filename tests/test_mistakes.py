@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from conftest import QUICK, Flat, Mlp
+from conftest import QUICK, Bare, Flat, Mlp
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, ShuffleSplit
 from skorch import NeuralNetClassifier
@@ -115,15 +115,6 @@ class TwoInputs(nn.Module):
 
     def forward(self, a, b):
         return self.layer(a + b)
-
-
-class Bare(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(3, 2))
-
-    def forward(self, X):
-        return X @ self.weight
 
 
 class LikeKeras:

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import scipy.sparse as sp
 import torch
-from conftest import Mlp, probabilities
+from conftest import Items, Mlp, probabilities
 from sklearn.datasets import load_digits
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -14,7 +14,7 @@ from sklearn.neural_network import MLPClassifier
 from skorch.dataset import Dataset as SkorchDataset
 from skorch.helper import SliceDataset, SliceDict
 from torch import nn
-from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import IterableDataset, Subset, TensorDataset
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 
@@ -185,19 +185,6 @@ def test_a_grid_over_a_dict(digits):
 
 
 # --------------------------------------------------------------------------- datasets
-
-
-class Items(Dataset):
-    """Nothing but items: what one writes for files on a disk."""
-
-    def __init__(self, X, y):
-        self.data, self.labels = X, y
-
-    def __len__(self):
-        return len(self.data)
-
-    def __getitem__(self, i):
-        return self.data[i], self.labels[i]
 
 
 class WithTargets(Items):

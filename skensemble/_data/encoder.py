@@ -221,7 +221,7 @@ class TableEncoder:
 
     def transform(self, X: Array | csr_matrix, dtype: DTypeLike) -> Array:
         """Return the columns as the network takes them, of the dtype given."""
-        size = max(1, _AT_ONCE // max(1, self.n_outputs_))
+        size = rows_at_once(self.n_outputs_)
         out = np.empty((len(X), self.n_outputs_), dtype=dtype)
         for start in range(0, len(X), size):
             self._fill(out[start : start + size], X[start : start + size])
@@ -253,7 +253,7 @@ class TableEncoder:
 
 
 def rows_at_once(n_columns: int) -> int:
-    """Return how many rows of so many columns are made dense at a time."""
+    """Return how many rows of so many columns, or the reverse, are made dense at a time."""
     return max(1, _AT_ONCE // max(1, n_columns))
 
 
@@ -262,7 +262,7 @@ def _dense_columns(X: Array | csr_matrix, numbers: NDArray[np.intp]) -> Iterator
     if isinstance(X, np.ndarray):
         yield from (X[:, j] for j in numbers)
         return
-    X, width = X.tocsc(), max(1, _AT_ONCE // max(1, X.shape[0]))
+    X, width = X.tocsc(), rows_at_once(X.shape[0])
     for start in range(0, X.shape[1], width):
         yield from X[:, start : start + width].toarray().T
 

@@ -20,7 +20,7 @@ from skensemble.members import needs_unseen
 
 from .assignment import Assignment, assign_folds, learn_folds
 from .containers import naming, open_container
-from .hashes import group_hashes, row_hashes
+from .hashes import group_hashes, group_labels, row_hashes
 from .rows import ChainRows
 from .sources import Source
 
@@ -106,7 +106,7 @@ def choose_folds(
         groups = open_container(groups, "groups")
         with naming("groups"):
             check_consistent_length(groups, np.empty(data.n_samples))
-            group_hashes(groups, seed)
+            group_labels(groups)
     how = asked.validation
     if how == "auto":
         how = "cross" if n_chains > 1 else None

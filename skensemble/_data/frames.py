@@ -98,7 +98,7 @@ class Columns:
 
     def fit_transform(self, X: Input) -> Floats:
         """Return ``fit(X).transform(X)``, with the columns read once."""
-        names = _column_names(X)
+        names = column_names(X)
         try:
             listed = _find_listed(X, names, self.categorical_features)
         except ValueError as error:
@@ -279,7 +279,7 @@ def _make_encoder(column: Column, is_listed: bool | None) -> _Encoder | None:
     return encoder
 
 
-def _column_names(X: Input) -> list[object]:
+def column_names(X: Input) -> list[object]:
     """Return the names of a frame's columns; those that scikit-learn gives to an array's."""
     if isinstance(X, np.ndarray):
         return [f"x{i}" for i in range(X.shape[1])]

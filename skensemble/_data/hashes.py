@@ -37,17 +37,21 @@ def row_hashes(data: Source, seed: int) -> Hashes:
     return _mix(total + salt)
 
 
-def group_hashes(groups: ArrayLike, seed: int) -> Hashes:
-    """Hash the group of each row."""
+def group_labels(groups: ArrayLike) -> Array:
+    """Return the group of each row, of one type, which can be ordered."""
     labels = np.asarray(groups)
     if labels.ndim != 1:
         raise ValueError(
             f"Got groups of shape {labels.shape}, but expected one a row: take one column, or "
             "join several into one label."
         )
-    if labels.dtype.kind == "O":  # of several types, which cannot be ordered
-        labels = labels.astype(str)
-    values, index = np.unique(labels, return_inverse=True)
+    # Values of several types cannot be ordered.
+    return labels.astype(str) if labels.dtype.kind == "O" else labels
+
+
+def group_hashes(groups: ArrayLike, seed: int) -> Hashes:
+    """Hash the group of each row."""
+    values, index = np.unique(group_labels(groups), return_inverse=True)
     digests = [
         hashlib.blake2b(f"{seed} {value}".encode(), digest_size=8).digest() for value in values
     ]

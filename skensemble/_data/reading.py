@@ -49,10 +49,7 @@ def read_training(
     Nothing is written on the estimator. `targets` is what its parameters say of y, and `classes`
     are all classes, where they are known beforehand.
     """
-    if y is not None:
-        y = open_container(y, "y")
-        with naming("y"):
-            targets.check_kind(y)
+    y = _open_targets(y, targets)
     if before is None:
         intake, source, y = Intake.learn(estimator, X, y, targets.y_checks)
     else:
@@ -72,10 +69,7 @@ def read_later(
 ) -> Examples:
     """Check rows that are not trained on, by what is known of X and y."""
     intake, targets = known
-    if y is not None:
-        y = open_container(y, "y")
-        with naming("y"):
-            targets.check_kind(y)
+    y = _open_targets(y, targets)
     source, y = intake.read(estimator, X, y, targets.y_checks)
     y = _read_own_targets(source, targets) if y is None else y
     weight = _read_weight(sample_weight, source.n_samples)
@@ -102,6 +96,15 @@ def read_validation(
     except (ValueError, TypeError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"Of X_val, y_val and sample_weight_val: {error}") from error
+
+
+def _open_targets(y: Input, targets: Targets) -> Input:
+    """Open the container of y, and refuse what means something else; None stays."""
+    if y is not None:
+        y = open_container(y, "y")
+        with naming("y"):
+            targets.check_kind(y)
+    return y
 
 
 def _read_own_targets(source: Source, targets: Targets) -> Array:

@@ -27,7 +27,7 @@ from skensemble._warnings import short
 
 from .containers import as_array, as_plain_array, naming, open_container, open_features, refusal
 from .encoder import rows_at_once
-from .frames import Columns, is_frame
+from .frames import Columns, column_names, is_frame
 from .kinds import Kinds, as_kind, kind_of_array, kind_of_tensor
 from .rows import Convert, ConvertedRows, DatasetRows, DictRows, Features, to_tensor
 
@@ -239,11 +239,11 @@ def read(
     may be None beside a dataset. `y_checks` are arguments of scikit-learn's ``check_X_y``.
     """
     X = open_features(X)
-    if isinstance(X, Dataset) and not isinstance(y, np.ndarray):
-        plain = _in_memory(X) if y is None or isinstance(y, str) else None
+    if isinstance(X, Dataset) and (y is None or isinstance(y, str)):
+        plain = _in_memory(X)
         if plain is not None:
-            X, own = open_features(plain[0]), open_container(plain[1], "y")
-            y = own if y is None else y
+            X = open_features(plain[0])
+            y = open_container(plain[1], "y") if y is None else y
     is_items = isinstance(X, Dataset)
     if is_table and (is_items or (isinstance(X, Mapping) and not issparse(X))):
         # A DOK matrix is a mapping too.
@@ -357,7 +357,7 @@ def _name_columns(error: ValueError, X: Input) -> ValueError:
     said = str(error)
     if re.search(r"contains (infinity|NaN)", said):
         return _name_not_finite(said, X)
-    names = [] if not hasattr(X, "columns") else [n for n in X.columns if not _is_number(X[n])]
+    names = [n for n in column_names(X) if not _is_number(X[n])] if is_frame(X) else []
     if not names or "could not convert" not in said:
         return error
     return ValueError(
@@ -375,7 +375,7 @@ def _name_not_finite(said: str, X: Input) -> ValueError:
         return ValueError(said)
     if array.ndim != 2 or not bad.any():
         return ValueError(said)
-    names = [str(name) for name in getattr(X, "columns", [f"x{i}" for i in range(array.shape[1])])]
+    names = [*map(str, column_names(X if is_frame(X) else array))]
     where = [names[i] for i in np.flatnonzero(bad.any(axis=0))]
     shown = ", ".join(where[:5]) + (" and others" if len(where) > 5 else "")
     return ValueError(f"{said.splitlines()[0]} It stands in column {shown}.")

@@ -8,7 +8,7 @@ from torch import nn
 from skensemble._types import CriterionLike, Options
 
 from .generators import forked
-from .modules import copy_of
+from .modules import constructor_of, copy_of
 
 #: Losses that are so, by their definition. With Huber's, y is scaled first: its bound counts in
 #: standard deviations of y.
@@ -18,10 +18,9 @@ _KNOWN = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
 _FACTORS = (2.0**-13, 2.0**13)
 
 
-def kind_of(criterion: CriterionLike | None) -> object:
+def kind_of(criterion: CriterionLike) -> object:
     """Return the class of a criterion, be it given as class, instance or partial of one."""
-    criterion = getattr(criterion, "func", criterion)  # of a functools.partial
-    return type(criterion) if isinstance(criterion, nn.Module) else criterion
+    return constructor_of(getattr(criterion, "func", criterion))  # of a functools.partial
 
 
 def is_of_differences(criterion: CriterionLike | None) -> bool:

@@ -1,9 +1,11 @@
 """All members over a stream of batches."""
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, Self
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -60,6 +62,14 @@ def member_outputs(
         calls = list(_member_calls(net, snapshots.views(members)))
         for X in batches:
             yield stack_tensors([call(X) for call in calls])
+
+
+def first_not_finite(values: Array) -> int | None:
+    """Return the first row, along the second axis, of which a value is not finite; None: no row."""
+    if math.isfinite(values.sum()):  # a finite sum has finite terms
+        return None
+    is_bad = ~np.isfinite(values).all(axis=(0, 2))
+    return int(is_bad.argmax()) if is_bad.any() else None
 
 
 def _is_stackable(net: Net) -> bool:
