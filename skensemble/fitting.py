@@ -13,7 +13,7 @@ from skorch.utils import to_device
 from ._data.folds import Chosen, Rows, choose_folds
 from ._data.intake import place_rows
 from ._data.reading import Examples, Known, read_later, read_training, read_validation
-from ._nets.generators import Generators, chain_seed, private_generators, seed_of
+from ._nets.generators import Generators, chain_seed, seed_of, taking_turns
 from ._training.interrupts import Interrupts
 from ._training.lane import make_lanes
 from ._training.making import (
@@ -90,12 +90,13 @@ def fit_members(
     call = _read(estimator, given, before)
     interrupts.check()
     device = estimator._device()
+    is_private = estimator._draws_privately() and not call.data.source.is_read_by_user
     with (
-        private_generators(device),
+        taking_turns(device, is_private=is_private),
         torch.inference_mode(False),  # a user may fit within one of torch's modes
         torch.enable_grad(),
     ):
-        generators = _make_generators(call, device)
+        generators = _make_generators(call, device, is_private=is_private)
         with generators[0].within():
             call = _learn_columns(call, device)
             interrupts.check()
@@ -190,11 +191,13 @@ def _read(estimator: NetParameters, given: Given, before: Fitted | None) -> Call
     return Call(estimator, given.is_one_cycle, before, data, held, known, seed, chosen)
 
 
-def _make_generators(call: Call, device: torch.device) -> list[Generators]:
+def _make_generators(call: Call, device: torch.device, *, is_private: bool) -> list[Generators]:
     """Make those of each chain, at its seed or where it had come to."""
-    if call.before is not None:
-        return [Generators(device, state) for state in call.before.resume.generators]
-    return [Generators(device, chain_seed(call.seed, k)) for k in range(call.chosen.n_chains)]
+    if call.before is None:
+        starts: list[Any] = [chain_seed(call.seed, k) for k in range(call.chosen.n_chains)]
+    else:
+        starts = call.before.resume.generators
+    return [Generators(device, start, is_private=is_private) for start in starts]
 
 
 def _learn_columns(call: Call, device: torch.device) -> Call:

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from ._nets.by_hand import COARSE_DROPOUT, perceptrons, pull_back
+from ._nets.generators import drawing_from
 from ._nets.modules import Pullback
 from ._types import State
 from ._warnings import short
@@ -34,8 +36,29 @@ class Dense(nn.Linear):
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew."""
-        super().reset_parameters()
-        nn.init.normal_(self.weight, std=max(1, self.in_features) ** -0.5)
+        own, n_inputs = drawing_from(self.weight.device), max(1, self.in_features)
+        # The weights are drawn as torch draws them, and then again: the biases are the same as in a
+        # layer of torch's from the same seed.
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5, generator=own)
+        bound = min(1, self.in_features) / math.sqrt(n_inputs)
+        nn.init.uniform_(self.bias, -bound, bound, generator=own)
+        nn.init.normal_(self.weight, std=n_inputs**-0.5, generator=own)
+
+
+class Dropout(nn.Dropout):
+    """Dropout whose masks a fit draws from a generator of its own; the same masks as torch's."""
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Return the outputs of a batch of rows."""
+        return drop_units(X, self.p) if self.training else X
+
+
+def drop_units(X: torch.Tensor, p: float) -> torch.Tensor:
+    """Set units to 0 with the probability `p`, and divide the others by the share that is kept."""
+    if p == 0:
+        return X
+    mask = torch.empty_like(X).bernoulli_(1 - p, generator=drawing_from(X.device))
+    return X * mask.div_(1 - p)
 
 
 class ScaledLinear(Dense):
@@ -114,8 +137,10 @@ class ScaledLinear(Dense):
         # Always float32, whatever torch's default type is: each type draws other numbers. It is
         # too coarse where hardly anything is kept.
         dtype = torch.float32 if self.dropout <= COARSE_DROPOUT else torch.float64
-        is_kept = torch.rand(shape, dtype=dtype, device=columns.device) >= self.dropout
-        mask = is_kept.to(self.scale.dtype).div_(1 - self.dropout)
+        draws = torch.rand(
+            shape, dtype=dtype, device=columns.device, generator=drawing_from(columns.device)
+        )
+        mask = (draws >= self.dropout).to(self.scale.dtype).div_(1 - self.dropout)
         return mask.gather(-1, columns)
 
 
@@ -172,7 +197,7 @@ class TableNetwork(nn.Module):
         units = [*tuple(hidden), n_outputs]
         layers: list[nn.Module] = [ScaledLinear(n_inputs, units[0], dtype, columns, column_dropout)]
         for before, after in itertools.pairwise(units):
-            layers += [nn.Mish(), nn.Dropout(dropout), Dense(before, after, dtype=dtype)]
+            layers += [nn.Mish(), Dropout(dropout), Dense(before, after, dtype=dtype)]
         self.layers = nn.Sequential(*layers)
         self._dropout = dropout
         linear = [name for name, part in self.named_modules() if isinstance(part, Dense)]
@@ -214,7 +239,7 @@ class TableNetwork(nn.Module):
         for weight, bias in zip(others[::2], others[1::2], strict=True):
             h = nn.functional.mish(h, inplace=is_inference)
             if training:
-                h = nn.functional.dropout(h, self._dropout)
+                h = drop_units(h, self._dropout)
             h = torch.baddbmm(bias.unsqueeze(1), h, weight.mT)
         return h
 

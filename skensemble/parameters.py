@@ -139,6 +139,19 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
                     check_can_reset(part)
         self._device()
 
+    def _draws_privately(self) -> bool:
+        """Tell whether nothing draws random numbers in a fit but the built-in network on the CPU.
+
+        Code of the user's can only draw from torch's and numpy's global generators.
+        """
+        if self._device().type != "cpu" or self.module is not None or self.net or self.callbacks:
+            return False
+        parts = (self.criterion, self.optimizer, self.schedule, self.members)
+        if any(not getattr(p, "__module__", "torch.").startswith("torch.") for p in parts):
+            return False
+        prefixes = ("iterator_train", "iterator_valid", "callbacks", "net")
+        return not any(map(self._by_prefix, prefixes))
+
     def _device(self) -> torch.device:
         """Return the device that is asked for; "auto" is a GPU where there is one."""
         there = ["cpu"]

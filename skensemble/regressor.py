@@ -126,8 +126,9 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
     warm_start : bool, default=False
         Whether `fit` adds another full budget to a fitted ensemble.
     random_state : int, RandomState instance or None, default=None
-        An integer makes fits equal to the bit, unless another thread draws from torch's or numpy's
-        global generators meanwhile: a fit borrows them.
+        An integer makes fits equal to the bit. Code of your own (a module, callbacks, a criterion)
+        draws from torch's and numpy's global generators, which the fit borrows: there no other
+        thread may draw from them meanwhile. The built-in network has generators of its own.
     verbose : int, default=0
         1 prints a line for each cycle and a progress bar, 0 prints nothing.
     **kwargs : dict

@@ -9,11 +9,13 @@ import pytest
 import torch
 from conftest import Mlp
 from conftest import same as states_equal
+from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from torch import nn
 
 from skensemble import SnapshotEnsembleClassifier
-from skensemble._nets.generators import Generators, chain_seed, seed_of
+from skensemble._nets.generators import Generators, chain_seed, drawing_from, seed_of
+from skensemble.networks import TableNetwork
 
 SCRIPT = """
 import hashlib, torch
@@ -61,6 +63,56 @@ def test_fits_in_threads_take_turns(digits):
     for seed, model in enumerate(models):
         alone = SnapshotEnsembleClassifier(Mlp, max_epochs=3, random_state=seed).fit(X, y)
         assert states_equal(model.snapshots_, alone.snapshots_)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"module__dropout": 0.3},
+        {"n_chains": 1, "module__dropout": 0.3, "module__column_dropout": 0.2},
+        {"restart": "cold"},
+        {"module__dropout": 0.99, "groups": True},
+    ],
+    ids=["chains", "one chain", "cold", "hardly any unit"],
+)
+def test_a_thread_that_draws_moves_no_bit_and_is_not_moved(digits, options):
+    """Promise 5, for the built-in network: it draws from generators of its own."""
+    X, y = digits
+    groups = np.arange(len(y)) % 5 if options.pop("groups", False) else None
+    model = SnapshotEnsembleClassifier(max_epochs=4, n_cycles=3, random_state=3, **options)
+    expected = clone(model).fit(X, y, groups=groups)
+    torch.manual_seed(0)
+    np.random.seed(0)
+    drawn, is_done = [], threading.Event()
+
+    def draw():
+        while not is_done.is_set():
+            drawn.append((float(torch.rand(())), float(np.random.rand())))
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        model.fit(X, y, groups=groups)
+    finally:
+        is_done.set()
+        thread.join()
+    assert states_equal(model.snapshots_, expected.snapshots_)
+    torch.manual_seed(0)
+    np.random.seed(0)
+    assert drawn == [(float(torch.rand(())), float(np.random.rand())) for _ in drawn]
+
+
+def test_private_generators_give_the_numbers_of_the_global_ones():
+    cpu = torch.device("cpu")
+    numbers = []
+    for is_private in (False, True):
+        own = Generators(cpu, 7, is_private=is_private)
+        with own.within():
+            network = TableNetwork(5, 2, (4,), dropout=0.5, column_dropout=0.5)
+            outputs = network(torch.ones(3, 5))
+        numbers.append([*network.state_dict().values(), outputs])
+    assert all(map(torch.equal, *numbers))
+    assert drawing_from(cpu) is None
 
 
 @pytest.mark.parametrize("failing", [False, True])

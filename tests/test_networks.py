@@ -9,7 +9,7 @@ from torch import nn
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble._nets.chains import Chains
-from skensemble.networks import Dense, ScaledLinear, TableNetwork
+from skensemble.networks import Dense, Dropout, ScaledLinear, TableNetwork
 
 
 def test_a_scaled_layer_is_a_plain_one_over_scaled_columns():
@@ -31,6 +31,26 @@ def test_outputs_start_with_the_variance_of_the_inputs(kind):
     assert layer.weight.std().item() == pytest.approx(400**-0.5, rel=0.02)
     outputs = layer(torch.randn(1000, 400)) - layer.bias
     assert outputs.std().item() == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 0.999])
+def test_dropout_has_the_masks_of_torchs(p):
+    X = torch.randn(50, 20)
+    results = []
+    for kind in (Dropout, nn.Dropout):
+        torch.manual_seed(0)
+        results.append(kind(p)(X))
+    assert torch.equal(*results)
+    assert Dropout(p).eval()(X) is X
+
+
+def test_biases_start_as_torchs_do():
+    for n_inputs in (1, 3, 400):
+        biases = []
+        for kind in (Dense, nn.Linear):
+            torch.manual_seed(0)
+            biases.append(kind(n_inputs, 7, dtype=torch.float64).bias)
+        assert torch.equal(*biases)
 
 
 def test_columns_are_dropped_whole_and_keep_their_mean():

@@ -21,7 +21,7 @@ from skorch.dataset import Dataset as SkorchDataset
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
 from skensemble._compat import check_y
-from skensemble._nets.generators import private_generators
+from skensemble._nets.generators import taking_turns
 from skensemble._types import Array, Batch, Input, Options
 from skensemble._warnings import short
 
@@ -51,6 +51,8 @@ class Source(Protocol):
     precision: str
     #: Whether the numbers are floats, whole or truth values, by name where X is a dict.
     kinds: Kinds
+    #: Whether code of the user's reads a row, and may draw random numbers for it.
+    is_read_by_user: bool = False
 
     def as_kinds(self, kinds: Kinds) -> Self:
         """Return the rows as numbers of these kinds; refuse those that they cannot hold."""
@@ -144,6 +146,7 @@ class DatasetInput(Source):
 
     precision = "rows"
     device = torch.device("cpu")
+    is_read_by_user = True
 
     def __init__(self, dataset: Input):
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
@@ -163,7 +166,7 @@ class DatasetInput(Source):
 
     def _first(self) -> Item:
         """Return the features of the first item; what that draws at random moves nothing."""
-        with private_generators(torch.device("cpu")):
+        with taking_turns(torch.device("cpu")):
             return self.features(0)
 
     def as_kinds(self, kinds: Kinds) -> Self:
@@ -197,7 +200,7 @@ class DatasetInput(Source):
         What a dataset keeps by the name of ``targets`` is not believed: a ``target_transform``, or
         the item itself, may make something else of it.
         """
-        with private_generators(torch.device("cpu")):
+        with taking_turns(torch.device("cpu")):
             return np.asarray([np.asarray(self._target(i)) for i in range(self.n_samples)])
 
     def _target(self, index: int) -> object:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from skensemble._compat import is_hooked, tensor_holders, unwrapped_step
 
+from .generators import drawing_from
 from .losses import NO_IGNORED_CLASS
 
 LossAndGradient = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -138,13 +139,15 @@ def unit_masks(X: Tensor, units: list[int], dropout: float) -> list[Tensor]:
     """
     n_rows = X.shape[0] * X.shape[1]
     sizes = [n_rows * n_units for n_units in units]
+    own, device = drawing_from(X.device), X.device
     if dropout > COARSE_DROPOUT:
-        draws = torch.rand(sum(sizes), dtype=torch.float64, device=X.device)
+        draws = torch.rand(sum(sizes), dtype=torch.float64, device=device, generator=own)
         mask = (draws >= dropout).to(X.dtype).mul_(1 / (1 - dropout))
         return _as_masks(mask, X, sizes, units)
     n_draws = -(-sum(sizes) // 4)
-    bits = torch.empty(n_draws, dtype=torch.int64, device=X.device).random_(-(2**63), None)
-    mask = torch.empty(4 * n_draws, dtype=X.dtype, device=X.device)
+    bits = torch.empty(n_draws, dtype=torch.int64, device=device)
+    bits.random_(-(2**63), None, generator=own)
+    mask = torch.empty(4 * n_draws, dtype=X.dtype, device=device)
     # Each 16 bits are an integer that lies below the bound with the probability `dropout`.
     torch.ge(bits.view(torch.int16), round(dropout * 2**16) - 2**15, out=mask)
     return _as_masks(mask.mul_(1 / (1 - dropout))[: sum(sizes)], X, sizes, units)

@@ -40,75 +40,118 @@ def chain_seed(seed: int, chain: int) -> int:
     return int(np.random.SeedSequence([seed % 2**32, 2, chain]).generate_state(1)[0] >> 1)
 
 
+class _Drawing(threading.local):
+    """The generator that a fit in this thread draws from; None: torch's global one."""
+
+    generator: torch.Generator | None = None
+
+
+_drawing = _Drawing()
+
+
+def drawing_from(device: torch.device) -> torch.Generator | None:
+    """Return the generator that the built-in network is to draw from; None: torch's global one."""
+    return _drawing.generator if device.type == "cpu" else None
+
+
 class Generators:
     """The generators of one chain, whose network draws its dropout on `device`.
 
-    `start` is a seed to begin with, or what :meth:`state` returned, to go on from there.
+    `start` is a seed to begin with, or what :meth:`state` returned, to go on from there. Code of
+    the user's can only draw from global generators, which are lent to it :meth:`within` a block.
+    With `is_private` they are left alone, and :func:`drawing_from` gives the same numbers, which no
+    other thread can move.
     """
 
-    def __init__(self, device: torch.device, start: int | Options):
-        self.device = device
+    def __init__(self, device: torch.device, start: int | Options, *, is_private: bool = False):
+        self.device, self.is_private = device, is_private
         #: Draws the permutations of the rows, on the CPU.
         self.batches = torch.Generator()
+        #: Draws initialisation, and dropout on the CPU.
+        self._network = torch.Generator()
+        #: States of numpy's generator, and of torch's on another device.
+        self._others: Options = {}
         self._is_within = False
-        before = self._current()
         if isinstance(start, dict):
-            self.restore(start)
+            self._restore(start)
         else:
-            self.seed(start)
-        self._kept = self._current()
-        self._set(before)
+            self._seed(start)
 
     @contextlib.contextmanager
     def within(self) -> Iterator[None]:
-        """Make torch's and numpy's global generators this chain's; put them back on leaving."""
+        """Draw from this chain's generators; global ones are put back on leaving."""
         if self._is_within:
             yield
             return
-        before = self._current()
-        self._set(self._kept)
+        enter = self._privately if self.is_private else self._globally
         self._is_within = True
         try:
-            yield
+            with enter():
+                yield
         finally:
             self._is_within = False
-            self._kept = self._current()
-            self._set(before)
-
-    def seed(self, seed: int) -> None:
-        """Begin: torch's own generators at `seed`, the batches' at another derived from it."""
-        torch.default_generator.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # for a module that draws its start from numpy
-        if self.device.type != "cpu":
-            torch.get_device_module(self.device).manual_seed(seed)
-        derived = np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)
-        self.batches.manual_seed(int(derived[0] >> np.uint64(1)))
 
     def state(self) -> Options:
         """Return the place that each generator has come to, as arrays."""
-        current = self._current() if self._is_within else self._kept
-        return {**current, "batches": self.batches.get_state().numpy().copy()}
+        if self._is_within and not self.is_private:
+            self._take_globals()
+        return {
+            "cpu": self._network.get_state().numpy().copy(),
+            **self._others,
+            "batches": self.batches.get_state().numpy().copy(),
+        }
 
-    def restore(self, state: Options) -> None:
+    def _seed(self, seed: int) -> None:
+        """Begin: the network's generators at `seed`, the batches' at another derived from it."""
+        self._network.manual_seed(seed)
+        # For a module that draws its start from numpy.
+        self._others = {"numpy": np.random.RandomState(seed % 2**32).get_state()}
+        if self.device.type != "cpu":
+            there = torch.Generator(self.device).manual_seed(seed).get_state()
+            self._others["device"] = there.cpu().numpy().copy()
+        derived = np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)
+        self.batches.manual_seed(int(derived[0] >> np.uint64(1)))
+
+    def _restore(self, state: Options) -> None:
         """Go on where :meth:`state` was taken."""
         self.batches.set_state(torch.from_numpy(state["batches"].copy()))
-        self._set(state)
+        self._network.set_state(torch.from_numpy(state["cpu"].copy()))
+        self._others = {name: state[name] for name in ("numpy", "device") if name in state}
 
-    def _current(self) -> Options:
-        """Return where the global generators are."""
-        torchs = torch.default_generator.get_state().numpy().copy()
-        state = {"cpu": torchs, "numpy": np.random.get_state()}
+    @contextlib.contextmanager
+    def _privately(self) -> Iterator[None]:
+        before, _drawing.generator = _drawing.generator, self._network
+        try:
+            yield
+        finally:
+            _drawing.generator = before
+
+    @contextlib.contextmanager
+    def _globally(self) -> Iterator[None]:
+        before = Generators(self.device, 0)
+        before._take_globals()
+        self._set_globals()
+        try:
+            yield
+        finally:
+            self._take_globals()
+            before._set_globals()
+
+    def _take_globals(self) -> None:
+        """Move to where the global generators are."""
+        self._network.set_state(torch.default_generator.get_state())
+        self._others = {"numpy": np.random.get_state()}
         if self.device.type != "cpu":
             module = torch.get_device_module(self.device)
-            state["device"] = module.get_rng_state().cpu().numpy().copy()
-        return state
+            self._others["device"] = module.get_rng_state().cpu().numpy().copy()
 
-    def _set(self, state: Options) -> None:
-        torch.default_generator.set_state(torch.from_numpy(state["cpu"].copy()))
-        np.random.set_state(state["numpy"])
-        if self.device.type != "cpu" and "device" in state:
+    def _set_globals(self) -> None:
+        """Move the global generators to where these are."""
+        torch.default_generator.set_state(self._network.get_state())
+        np.random.set_state(self._others["numpy"])
+        if self.device.type != "cpu" and "device" in self._others:
             module = torch.get_device_module(self.device)
-            module.set_rng_state(torch.from_numpy(state["device"].copy()))
+            module.set_rng_state(torch.from_numpy(self._others["device"].copy()))
 
 
 def on_named_device(device: str | torch.device | None) -> AbstractContextManager[object]:
@@ -123,19 +166,37 @@ def on_named_device(device: str | torch.device | None) -> AbstractContextManager
     return torch.device("cpu")
 
 
-def forked(device: torch.device | None) -> AbstractContextManager[None]:
-    """Restore torch's global generators, of the CPU and of the device, on leaving."""
-    if device is None or device.type in ("cpu", "meta"):
-        return torch.random.fork_rng(devices=[])
-    return torch.random.fork_rng(devices=[device.index or 0], device_type=device.type)
-
-
 @contextlib.contextmanager
-def private_generators(device: torch.device) -> Iterator[None]:
-    """Give one fit at a time the global generators; they are as before on leaving."""
-    with _turn, forked(device):
-        state = np.random.get_state()
+def forked(device: torch.device | None) -> Iterator[None]:
+    """Restore the generators that the network draws from, of the CPU and of the device."""
+    own = _drawing.generator
+    if own is not None:
+        before = own.get_state()
         try:
             yield
         finally:
-            np.random.set_state(state)
+            own.set_state(before)
+        return
+    device = device or torch.device("cpu")
+    is_cpu = device.type in ("cpu", "meta")
+    options: Options = {} if is_cpu else {"device_type": device.type}
+    with torch.random.fork_rng([] if is_cpu else [device.index or 0], **options):
+        yield
+
+
+@contextlib.contextmanager
+def taking_turns(device: torch.device, *, is_private: bool = False) -> Iterator[None]:
+    """Let one fit at a time go on; global generators are as before on leaving.
+
+    With `is_private` nothing draws from them, and they are not touched.
+    """
+    with _turn:
+        if is_private:
+            yield
+            return
+        with forked(device):
+            state = np.random.get_state()
+            try:
+                yield
+            finally:
+                np.random.set_state(state)
