@@ -172,6 +172,44 @@ def frame_of(values, name="a"):
     return make({name: values})
 
 
+def run_graph(graph, feeds=None):
+    """What onnxruntime makes of a graph of ours, output by output."""
+    from onnxruntime import InferenceSession
+
+    return InferenceSession(graph.model({}).SerializeToString()).run(None, feeds or {})
+
+
+def serve(model, X, path):
+    """What onnxruntime predicts from the file that a model writes, by the names of outputs."""
+    from onnxruntime import InferenceSession
+
+    model.to_onnx(path)
+    session = InferenceSession(path)
+    outputs = session.run(None, feeds_of(session, X))
+    return dict(zip([out.name for out in session.get_outputs()], outputs, strict=True))
+
+
+def feeds_of(session, X):
+    """Rows as the documentation of `to_onnx` says to give them; a frame is of pandas."""
+    if isinstance(X, dict):
+        return X
+    if not isinstance(X, pd.DataFrame):
+        return {"X": X}
+    feeds = {}
+    for given in session.get_inputs():
+        column = X[given.name]
+        if given.type == "tensor(string)":
+            values = column.to_numpy(dtype=object)
+        elif column.dtype.kind == "M":
+            values = (column - pd.Timestamp(0, tz=column.dt.tz)).dt.total_seconds().to_numpy()
+        elif column.dtype.kind == "m":
+            values = column.dt.total_seconds().to_numpy()
+        else:
+            values = column.to_numpy("float64", na_value=np.nan)
+        feeds[given.name] = values[:, None]
+    return feeds
+
+
 def calendar(name, stamps, parts):
     """Parts of dates by the standard library: a column for each, None as NaN."""
     found = {}

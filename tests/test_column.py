@@ -192,7 +192,7 @@ def test_sets_are_the_same_categories_in_every_process():
             text=True,
             check=True,
         ).stdout
-        for seed in "1234"
+        for seed in "12"
     }
     assert said == {"""[["('x', {'y', 2})", "{'a', 'b'}", "{'c', 'd', 'e'}"]]\n"""}
 

@@ -152,12 +152,12 @@ class Column:
                 "expected either."
             )
         name = str(zones.pop())
-        return "UTC" if zones or _find_zone(name) is None else name
+        return "UTC" if zones or find_zone(name) is None else name
 
     def dates(self, zone: str | None) -> tuple[Floats, NDArray[np.datetime64]]:
         """Return seconds since 1970, and the local times in a time zone."""
         if self.typed != "dates":
-            utc, here = (None, None) if zone is None else (UTC, _find_zone(zone))
+            utc, here = (None, None) if zone is None else (UTC, find_zone(zone))
             nanoseconds = self.by_value(lambda v: getattr(v, "nanosecond", 0), np.int64, 0)
             moments = self.by_value(lambda v: _to_local(v, utc), "M8[us]", None)
             local = self.by_value(lambda v: _to_local(v, here), "M8[us]", None)
@@ -167,7 +167,7 @@ class Column:
             local = data.to_numpy()
             return _to_seconds(local), local
         utc_times = data.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
-        named = _find_zone(zone)
+        named = find_zone(zone)
         if isinstance(named, timezone):  # polars knows no zones by their distance
             local = utc_times + np.timedelta64(named.utcoffset(None))
         else:
@@ -378,7 +378,7 @@ def _to_local(value: datetime, zone: tzinfo | None) -> datetime:
     return value if zone is None else value.astimezone(zone).replace(tzinfo=None)
 
 
-def _find_zone(name: str) -> tzinfo | None:
+def find_zone(name: str) -> tzinfo | None:
     """Find a time zone by its name, or by its distance from UTC: "UTC+02:00"."""
     if name == "UTC":
         return UTC

@@ -1,6 +1,6 @@
 """A raw frame to one matrix of float64, learned in fit: missing is NaN, categories are codes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -87,6 +87,11 @@ class Columns:
             for e in self._encoders
         ]
 
+    @property
+    def encoders(self) -> Sequence["_Encoder"]:
+        """What turns each column of X into its columns of the matrix."""
+        return self._encoders
+
     def categories_of(self, column: int) -> list[str]:
         """Return the categories of a column of X."""
         return self._encoders[column].categories or []
@@ -109,7 +114,7 @@ class Columns:
             ) from error
         encoders: list[_Encoder] = []
         parts, strays = [], []
-        for i, (name, data) in enumerate(zip(names, _iter_columns(X), strict=True)):
+        for i, (name, data) in enumerate(zip(names, iter_columns(X), strict=True)):
             column = Column(name, data)
             encoder = _make_encoder(column, None if listed is None else bool(listed[i]))
             if encoder is None:
@@ -149,7 +154,7 @@ class Columns:
             X = X.to_numpy(dtype=object)
         out = np.empty((len(X), len(self.names_)))
         start = 0
-        for encoder, data in zip(self._encoders, _iter_columns(X), strict=True):
+        for encoder, data in zip(self._encoders, iter_columns(X), strict=True):
             stop = start + len(encoder.names)
             out[:, start:stop] = encoder.transform(Column(encoder.name, data))
             start = stop
@@ -213,7 +218,8 @@ class _Categories(_Encoder):
     def _takes(self, column: Column) -> bool:
         return True
 
-    def _code(self, value: object) -> int:
+    def code_of(self, value: object) -> int:
+        """Return the code of a category; -1 where fit has not seen it."""
         key = self._key(value)
         code = self.codes.get(key)
         if code is None:
@@ -231,7 +237,7 @@ class _Categories(_Encoder):
             ) from error
 
     def _encode(self, column: Column) -> Floats:
-        return column.by_value(self._code)[:, None]
+        return column.by_value(self.code_of)[:, None]
 
 
 class _Dates(_Encoder):
@@ -287,7 +293,7 @@ def column_names(X: Input) -> list[object]:
     return list(X.columns if is_pandas_like else nw.from_native(X, eager_only=True).columns)
 
 
-def _iter_columns(X: Input) -> Iterator[Array | nw.Series[Any]]:
+def iter_columns(X: Input) -> Iterator[Array | nw.Series[Any]]:
     if isinstance(X, np.ndarray):
         if X.dtype.kind in "mM":
             X = X.astype(f"{X.dtype.kind}8[us]").astype(object)

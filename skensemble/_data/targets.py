@@ -390,13 +390,19 @@ class RealTargets(Targets):
         center, scale = self._units()
         return y * scale + center
 
-    def values(self, outputs: torch.Tensor) -> torch.Tensor:
+    @property
+    def line(self) -> tuple[Floats, Floats]:
+        """Factor and summand that turn each output into its value."""
         center, scale = self._units()
         if self.is_scaled and self.spread is not None:
             # What is left of a constant target's outputs is noise.
             scale = np.where(self.spread > 0, scale, 0.0)
-        values = outputs.double().reshape(*outputs.shape[:2], -1)
-        return values * torch.from_numpy(scale) + torch.from_numpy(center)
+        return scale, center
+
+    def values(self, outputs: torch.Tensor) -> torch.Tensor:
+        # Copies: arrays of a file that is mapped into memory cannot be written to.
+        scale, center = (torch.from_numpy(np.array(part)) for part in self.line)
+        return outputs.double().reshape(*outputs.shape[:2], -1) * scale + center
 
     @property
     def units(self) -> Floats | None:
