@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from skensemble._nets.modules import float_type
+from skensemble._nets.pickling import as_arrays
 from skensemble._types import Array, Batch, Floats, Input, ModuleLike, Options
 from skensemble._warnings import warn
 from skensemble.defaults import SMALL
@@ -55,6 +56,10 @@ class Intake:
     #: Whether there are so few rows that training is in float64 and without dropout.
     is_small: bool = False
 
+    def __getstate__(self) -> Options:
+        """Hold the type of floats in a form for files."""
+        return {**vars(self), "dtype": as_arrays(self.dtype)}
+
     @classmethod
     def learn(
         cls, estimator: TableParameters, X: Input, y: Input, y_checks: Options
@@ -82,13 +87,16 @@ class Intake:
         self,
         source: Source,
         weight: Floats | None,
-        encoder: TableEncoder,
+        of_table: Options,
         *,
         module: ModuleLike | None,
         batch_size: int,
         device: torch.device,
     ) -> "Intake":
-        """Learn what the network sees of X, and the type of its floats."""
+        """Learn what the network sees of X, and the type of its floats.
+
+        `of_table` has the arguments of the encoder for tables.
+        """
         if not self.is_table:
             return replace(self, dtype=float_type(module))
         assert isinstance(source, ArrayInput)
@@ -97,6 +105,7 @@ class Intake:
         kinds, parts = None, None
         if self.columns is not None:
             kinds, parts = self.columns.is_categorical_, self.columns.parts_
+        encoder = TableEncoder(**of_table)
         encoder.fit(source.X, weight, kinds, parts)
         for message in find_messages(self.columns, encoder, self._names()):
             warn(message)
