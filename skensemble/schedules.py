@@ -4,11 +4,12 @@ These are pure functions of step numbers; nothing here knows of torch or of trai
 schedule is one function of :class:`At`, registered in :data:`SHAPES`.
 """
 
+import copy
 import difflib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
-from typing import Any, NamedTuple, TypeGuard, overload
+from typing import Any, NamedTuple, Self, TypeGuard, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,6 +153,22 @@ class Fractions:
             self.options = {name: value for name, value in options.items() if name in taken}
         #: Steps done at the end of each cycle, burn-in not counted.
         self.ends = cycle_ends(n_steps - burn_in_steps, n_cycles, cycle_mult)
+        #: A step from which on its cycle goes on at another speed, burn-in not counted, and the
+        #: part of the cycle that lies behind it.
+        self.turn: tuple[int, float] | None = None
+
+    def turned(self, burn_in_steps: int, ends: Sequence[int], turn: tuple[int, float]) -> Self:
+        """Return these fractions for other lengths of the burn-in and of the cycles.
+
+        The cycle of the step ``turn[0]`` may have begun, at another speed: ``turn[1]`` of it lies
+        behind that step, and the rate falls from there to the cycle's end. What the result says of
+        earlier steps means nothing. Steps are counted with the burn-in.
+        """
+        other = copy.copy(self)
+        other.n_steps, other.burn_in_steps = int(ends[-1]), burn_in_steps
+        other.ends = np.asarray(ends, np.int64) - burn_in_steps
+        other.turn = (turn[0] - burn_in_steps, turn[1])
+        return other
 
     def __len__(self) -> int:
         return self.n_steps
@@ -168,7 +185,11 @@ class Fractions:
         return values if isinstance(step, slice) else float(values[0])
 
     def __iter__(self) -> Iterator[float]:
-        for start in range(0, self.n_steps, _AT_ONCE):
+        return self.after(0)
+
+    def after(self, step: int) -> Iterator[float]:
+        """Yield the fractions that come after so many steps."""
+        for start in range(step, self.n_steps, _AT_ONCE):
             yield from self.at(np.arange(start, min(start + _AT_ONCE, self.n_steps))).tolist()
 
     def at(self, steps: NDArray[np.int64]) -> Floats:
@@ -199,8 +220,15 @@ class Fractions:
         """Return the fractions of steps that are counted from the first cycle on."""
         cycle = np.searchsorted(self.ends, step, side="right")
         lengths = np.diff(self.ends, prepend=0)
-        progress = (step - (self.ends - lengths)[cycle]) / lengths[cycle]
-        fields = (self.first_step + step, self.first_cycle + cycle, progress, lengths[cycle])
+        progress, length = (step - (self.ends - lengths)[cycle]) / lengths[cycle], lengths[cycle]
+        if self.turn is not None and 0 <= self.turn[0] < self.ends[-1]:
+            begin, behind = self.turn
+            turning = np.searchsorted(self.ends, begin, side="right")
+            later, left = (cycle == turning) & (step >= begin), int(self.ends[turning]) - begin
+            progress[later] = behind + (1 - behind) * (step[later] - begin) / left
+            # As if the whole cycle had this speed: shapes ask for the length to know their step.
+            length[later] = max(1, round(left / (1 - behind)))
+        fields = (self.first_step + step, self.first_cycle + cycle, progress, length)
         if isinstance(self.schedule, str):
             at = At(*fields)  # type: ignore[arg-type]  # arrays
             shape = SHAPES[self.schedule](at, **self.options)

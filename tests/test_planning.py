@@ -1,5 +1,6 @@
 """Steps, cycles and rates of a run."""
 
+import json
 import warnings
 
 import numpy as np
@@ -12,7 +13,15 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skensemble import SnapshotEnsembleClassifier, learning_rates
-from skensemble._training.planning import Done, Timetable, plan_run
+from skensemble._training.planning import (
+    Costs,
+    Done,
+    Timetable,
+    plan_run,
+    share_in_time,
+    shortened,
+    steps_to_come,
+)
 from skensemble.schedules import Fractions
 
 
@@ -190,3 +199,126 @@ def test_a_later_run_counts_on():
     later = timetable(schedule="exp_range", options={"gamma": 0.9}, n_cycles=1, max_epochs=1)
     first, then = plan_run(later, 10, Done()), plan_run(later, 10, Done(2, 7))
     np.testing.assert_allclose(then.plan.fractions, first.plan.fractions[:] * 0.9**7, rtol=1e-12)
+
+
+def limited(full, plan, step, seconds, a_step, an_end=0.0, may_stop=False):
+    """Return the plan of one net that has so many seconds left after a step."""
+    to_come = steps_to_come(full, plan, step)
+    costs = Costs(seconds, a_step, an_end, grace=0.02)
+    left = full.n_steps - step
+    shares = share_in_time(to_come, full, plan.n_cycles, left, costs, may_stop=may_stop)
+    return None if shares.last < plan.place(step)[0] else shortened(full, plan, step, shares)
+
+
+def test_cycles_are_shortened_by_the_same_share():
+    full = plan_run(timetable(cycle_mult=2.0, max_epochs=150), 10, None)
+    np.testing.assert_array_equal(full.plan.ends, [100, 300, 700, 1500])
+    half = limited(full, full, 0, seconds=7.5, a_step=0.01)
+    np.testing.assert_array_equal(half.plan.ends, [50, 150, 350, 750])
+    assert half.plan.fractions[0] == 1
+    np.testing.assert_allclose(half.plan.fractions, Fractions(750, 4, cycle_mult=2.0))
+    ends = limited(full, full, 0, seconds=7.5 + 4 * 0.3, a_step=0.01, an_end=0.3)
+    np.testing.assert_array_equal(ends.plan.ends, half.plan.ends)
+
+
+def test_time_enough_leaves_the_plan():
+    full = plan_run(timetable(cycle_mult=1.5), 10, None)
+    same = limited(full, full, 0, seconds=0.61, a_step=0.01)
+    np.testing.assert_array_equal(same.plan.ends, full.plan.ends)
+    np.testing.assert_array_equal(same.plan.fractions, full.plan.fractions)
+
+
+def test_there_are_fewer_cycles_where_they_would_be_short():
+    """Or shorter than what judging them takes."""
+    full = plan_run(timetable(cycle_mult=2.0, max_epochs=150), 10, None)
+    few = limited(full, full, 0, seconds=1.4, a_step=0.01)
+    np.testing.assert_array_equal(few.plan.ends, [20, 60, 140])  # four: the first of 9 steps
+    judged = limited(full, full, 0, seconds=2.0, a_step=0.01, an_end=0.5)
+    np.testing.assert_array_equal(judged.plan.ends, [150])
+    short = plan_run(timetable(cycle_mult=1.0), 10, None)  # by the user's will: 15 steps each
+    np.testing.assert_array_equal(
+        limited(short, short, 0, seconds=0.4, a_step=0.01).plan.ends, [10, 20, 30, 40]
+    )
+
+
+def test_what_has_begun_goes_on_from_its_rate():
+    full = plan_run(timetable(cycle_mult=1.0, max_epochs=40), 10, None)
+    half = limited(full, full, 50, seconds=1.75, a_step=0.01)
+    np.testing.assert_array_equal(half.plan.ends, [75, 125, 175, 225])
+    progress = np.r_[0.5 + np.arange(25) / 50, np.tile(np.arange(50) / 50, 3)]
+    expected = (1 + np.cos(np.pi * progress)) / 2
+    np.testing.assert_allclose(half.plan.fractions[50:], expected, atol=1e-12)
+    assert half.place(50) == (1, 0.5)
+    assert half.place(60) == (1, 0.7)
+    assert half.place(75) == (2, 0.0)
+    assert half.place(225) == (5, 0.0)
+    again = limited(full, half, 60, seconds=3.3, a_step=0.01)  # as fast as at first again
+    np.testing.assert_array_equal(again.plan.ends, [90, 190, 290, 390])
+    first = (1 + np.cos(np.pi * (0.7 + np.arange(30) / 100))) / 2
+    np.testing.assert_allclose(again.plan.fractions[60:90], first)
+
+
+def test_a_burn_in_is_shortened_too():
+    full = plan_run(timetable(n_cycles=2, max_epochs=30, options={"burn_in_epochs": 10}), 10, None)
+    half = limited(full, full, 20, seconds=1.4, a_step=0.01)
+    assert (half.burn_in, half.plan.ends.tolist()) == (60, [110, 160])
+    np.testing.assert_array_equal(half.plan.fractions[:60], 1)
+    np.testing.assert_allclose(half.plan.fractions[60:], Fractions(100, 2))
+    assert half.place(40) == (0, pytest.approx(0.6))
+
+
+def test_a_cycle_is_finished_where_no_time_is_left():
+    full = plan_run(timetable(cycle_mult=1.0, max_epochs=40), 10, None)
+    assert limited(full, full, 30, seconds=-5.0, a_step=0.01).plan.ends.tolist() == [32]
+    assert limited(full, full, 100, seconds=-5.0, a_step=0.01).plan.ends.tolist() == [100, 102]
+    assert limited(full, full, 100, seconds=0.1, a_step=0.01, may_stop=True) is None
+    assert limited(full, full, 0, seconds=-5.0, a_step=9.0).plan.ends.tolist() == [1]
+
+
+def test_cycles_that_were_given_up_do_not_come_back_as_short_ones():
+    full = plan_run(timetable(cycle_mult=2.0, max_epochs=150), 10, None)
+    few = limited(full, full, 0, seconds=1.4, a_step=0.01)
+    more = limited(full, few, 100, seconds=2.0, a_step=0.01)
+    np.testing.assert_array_equal(more.plan.ends, [20, 60, 300])
+    assert limited(full, few, 100, seconds=99.0, a_step=0.01).n_cycles == 4
+
+
+@given(
+    epochs=st.integers(1, 30),
+    per_epoch=st.integers(1, 40),
+    n_cycles=st.integers(1, 12),
+    cycle_mult=st.sampled_from([0.5, 1.0, 1.5, 3.0]),
+    burn_in=st.sampled_from([0, 0.5]),
+    looks=st.lists(st.tuples(st.floats(0, 1), st.floats(-0.2, 1.5)), max_size=6),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_plan_made_anew_is_whole(epochs, per_epoch, n_cycles, cycle_mult, burn_in, looks):
+    """It goes on from where it was, has steps in every cycle, and never more than the budget."""
+    asked = timetable(
+        n_cycles=n_cycles, cycle_mult=cycle_mult, max_epochs=epochs,
+        options={"burn_in_epochs": burn_in},
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            full = plan_run(asked, per_epoch, None)
+        except ValueError:
+            return  # the burn-in is all of the budget
+    plan, step = full, 0
+    for part, seconds in looks:
+        step += int(part * (plan.n_steps - 1 - step))
+        before, plan = plan, limited(full, plan, step, seconds * full.n_steps, a_step=1.0)
+        assert step < plan.n_steps <= full.n_steps
+        assert (np.diff(plan.plan.ends, prepend=plan.burn_in) >= 1).all()
+        np.testing.assert_allclose(plan.plan.fractions[step], before.plan.fractions[step])
+        leg, behind = before.place(step)
+        assert plan.place(step) == (leg, pytest.approx(behind))
+        data = json.loads(json.dumps(plan.as_data()))
+        np.testing.assert_array_equal(full.from_data(data).plan.fractions, plan.plan.fractions)
+    assert list(plan.plan.fractions.after(step)) == plan.plan.fractions[step:].tolist()
+
+
+def test_a_plan_as_data_is_of_plain_numbers():
+    full = plan_run(timetable(), 10, None)
+    assert full.as_data() == {"burn_in": 0, "ends": [15, 30, 45, 60], "turn": None}
+    assert full.from_data(full.as_data()) is full

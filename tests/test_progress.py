@@ -33,6 +33,19 @@ def test_a_line_says_which_cycle_of_all_has_ended(capfd):
     assert line.startswith("cycle  9/11  epochs    1.5  lr 1.25e-02  loss 0.5000  ")
 
 
+def test_a_shorter_plan_is_told_once(capfd):
+    progress = Progress(n_cycles=3, steps_per_epoch=4, n_steps=40, first_cycle=8)
+    progress.on_train_begin(None)
+    progress.plan_shorter(1, 14, time_limit=2.5)
+    progress.plan_shorter(2, 12, time_limit=2.5)
+    assert progress.bar_.total == 3
+    progress.cycle_finished(6, 0.0125, 0.5)
+    progress.close()
+    told, ended = capfd.readouterr().out.splitlines()
+    assert told == "time_limit=2.5: 1 cycle in 3.5 epochs, of a budget of 10"
+    assert ended.startswith("cycle  9/10 ")
+
+
 def test_a_run_that_never_began_has_no_bar_to_close(capfd):
     Progress(n_cycles=3, steps_per_epoch=4, n_steps=10, first_cycle=0).close()
     assert capfd.readouterr() == ("", "")

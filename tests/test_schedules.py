@@ -35,6 +35,31 @@ def test_cycle_lengths_are_those_of_sgdr_where_they_are_whole(n_cycles, length, 
     np.testing.assert_array_equal(np.diff(ends, prepend=0), expected)
 
 
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_cycle_goes_on_at_another_speed_from_its_rate(name):
+    plain = Fractions(100, 2, schedule=name, burn_in_steps=20, first_step=7, first_cycle=3)
+    for end in (40, 50, 59, 61, 80):
+        turned = plain.turned(20, [end, end + 30], (38, 18 / 40))
+        assert turned[:].min() > 0  # no step trains at rate zero
+        assert len(turned) == end + 30
+        # Triangles are sampled in the middle of a step, whose length changes.
+        assert turned[38] == pytest.approx(plain[38], abs=1 / (end - 38))
+        later = Fractions(30, 1, schedule=name, first_step=7 + end - 20, first_cycle=4)
+        np.testing.assert_allclose(turned[end:], later[:])
+    np.testing.assert_array_equal(plain.turned(20, [60, 100], (20, 0.0))[:], plain[:])
+
+
+def test_a_callable_gets_plain_numbers_where_the_speed_changed():
+    seen = []
+    plain = Fractions(40, 2, schedule=lambda at: seen.append(at) or 1 - at.progress)
+    turned = plain.turned(0, [15, 30], (10, 0.5))
+    assert list(turned.after(12)) == pytest.approx(
+        [1 - (0.5 + 0.1 * k) for k in (2, 3, 4)] + [1 - k / 15 for k in range(15)]
+    )
+    assert {type(field) for at in seen for field in at} == {int, float}
+    assert [at.length for at in seen[:4]] == [10, 10, 10, 15]
+
+
 def test_a_huge_cycle_mult_does_not_overflow():
     assert cycle_ends(1000, 900, 1e6)[-1] == 1000
 

@@ -1,0 +1,52 @@
+"""What a run starts with: its lanes, and what limits its time."""
+
+from collections.abc import Callable, Sequence
+
+from skensemble._data.rows import TensorRows
+from skensemble._nets.generators import Generators
+from skensemble._types import State
+
+from .clock import Stopwatch
+from .interrupts import Interrupts
+from .lane import make_lanes
+from .limit import TimeLimit
+from .making import Ready
+from .planning import RunPlan
+from .progress import Progress
+from .run import Run
+
+
+def start_stopwatch(time_limit: float | None) -> Stopwatch | None:
+    """Start counting the seconds of a call; None: they are not limited."""
+    return None if time_limit is None else Stopwatch(time_limit)
+
+
+def make_run(
+    ready: Ready,
+    valid: Sequence[TensorRows | None],
+    plan: RunPlan,
+    generators: list[Generators],
+    interrupts: Interrupts,
+    on_cycle: Callable[[list[State]], bool] | None,
+    *,
+    cold: bool,
+    progress: Progress | None,
+    stopwatch: Stopwatch | None = None,
+    n_judged: int = 0,
+) -> Run:
+    """Make a run with its lanes; see :func:`make_lanes` and :class:`Run`.
+
+    A `stopwatch` limits its time; the end of a cycle is thought to take half as long as
+    `n_judged` rows in training, before one was seen.
+    """
+    lanes = make_lanes(ready, valid, plan, generators, interrupts, cold=cold, progress=progress)
+    if stopwatch is None:
+        return Run(plan, lanes, interrupts, on_cycle)
+    rows_a_step = min(ready.nets[0].batch_size, len(ready.rows)) * len(generators) / len(lanes)
+
+    def show(shorter: RunPlan) -> None:
+        if progress is not None:
+            progress.plan_shorter(shorter.n_cycles, shorter.n_steps, stopwatch.seconds)
+
+    limit = TimeLimit(stopwatch, plan, lanes, judging=n_judged / rows_a_step / 2, on_shorter=show)
+    return Run(plan, lanes, interrupts, on_cycle, limit)
