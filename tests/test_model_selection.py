@@ -33,35 +33,39 @@ def model():
 
 def test_grid_search_over_cycles_equals_fits_by_hand(cancer, model):
     X, y = cancer
-    grid = {"n_cycles": [1, 2, 5], "members": ["all", 5]}
+    grid = {"n_cycles": [1, 5], "members": ["all", 3]}
     search = GridSearchCV(model, grid, cv=2, scoring="neg_log_loss").fit(X, y)
+    train, test = next(StratifiedKFold(2).split(X, y))
     assert search.best_estimator_.n_cycles_ == search.best_params_["n_cycles"]
     for params, score in zip(
         search.cv_results_["params"], search.cv_results_["split0_test_score"], strict=True
     ):
-        by_hand = cross_val_score(
-            clone(model).set_params(**params), X, y, cv=2, scoring="neg_log_loss"
-        )
-        assert score == by_hand[0]
+        by_hand = clone(model).set_params(**params).fit(X[train], y[train])
+        expected = -log_loss(y[test], by_hand.predict_proba(X[test]))
+        assert score == pytest.approx(expected, rel=1e-12)
     assert search.score(X, y) > -0.1
 
 
 def test_grid_search_over_every_kind_of_parameter(cancer, model):
-    grid = {
-        "lr": [0.001, 0.01],
-        "module__hidden": [(8,), (8, 8)],
-        "optimizer__weight_decay": [0.0, 0.1],
-        "schedule": ["cosine", "triangular"],
+    changed = {
+        "lr": 0.001,
+        "module__hidden": (8, 8),
+        "optimizer__weight_decay": 0.9,
+        "schedule": "triangular",
     }
+    grid = [{}, *({name: [value]} for name, value in changed.items())]
     model.set_params(max_epochs=2)
-    search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(*cancer)
-    assert len(set(np.round(search.cv_results_["mean_test_score"], 6))) > 4
+    search = GridSearchCV(
+        model, grid, cv=2, scoring="neg_log_loss", error_score="raise", refit=False
+    )
+    scores = search.fit(*cancer).cv_results_["mean_test_score"]
+    assert len({*scores}) == len(grid)  # each has its effect
 
 
 def test_a_grid_in_a_pipeline_may_change_the_number_of_columns(digits, model):
     pipeline = Pipeline([("scale", StandardScaler()), ("pca", PCA(20)), ("net", model)])
     pipeline.set_params(net__max_epochs=60)
-    grid = {"pca__n_components": [5, 20], "net__n_cycles": [2, 4]}
+    grid = {"pca__n_components": [5, 20]}
     search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(*digits)
     assert search.best_params_["pca__n_components"] == 20
     assert search.best_estimator_[-1].n_features_in_ == 20
