@@ -67,3 +67,14 @@ def test_buffers_that_are_not_persistent_belong_to_a_snapshot_too(digits):
     assert np.abs(one - two).max() > 0.01
     fresh = Centred(64, 10)
     fresh.load_state_dict(model.snapshots_[0])
+
+
+def test_snapshots_move_to_a_device_and_leave_their_own_behind():
+    """Copying them as a file does left boxes in place of tensors."""
+    states = [state_of(Normalised(3, 2)) for _ in range(3)]
+    snapshots = Snapshots(states, first=[2])
+    moved = snapshots.to(torch.device("meta"))
+    assert len(moved) == 3
+    assert {tensor.device.type for tensor in moved[1].values()} == {"meta"}
+    assert all(torch.equal(snapshots[2][name], states[2][name]) for name in states[2])
+    assert snapshots.to(torch.device("cpu")) is snapshots

@@ -1,6 +1,5 @@
 """The parameter sets of all members, stacked."""
 
-import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, overload
@@ -9,9 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from skensemble._compat import tensor_holders, uncompiled
+from skensemble._compat import recompute, tensor_holders, uncompiled
 from skensemble._types import Array, Options, State
 
+from .modules import copy_of
 from .pickling import as_arrays
 
 
@@ -39,6 +39,22 @@ class Snapshots(Sequence[State]):
         self._stacks = {name: stack_tensors([states[i][name] for i in kept]) for name in names}
         self._places = np.argsort(kept)
 
+    @classmethod
+    def of_stacks(cls, stacks: State, places: Array) -> "Snapshots":
+        """Take over stacks as :attr:`whole` has them; `places` has the place of each snapshot."""
+        made = object.__new__(Snapshots)
+        made._stacks, made._places = stacks, np.asarray(places)
+        return made
+
+    @property
+    def whole(self) -> tuple[State, Array]:
+        """All tensors, snapshots along the first axis, and where in it each snapshot is."""
+        return self._stacks, self._places
+
+    def in_memory(self) -> "Snapshots":
+        """Return the snapshots with their tensors in memory, as they are here."""
+        return self
+
     def __len__(self) -> int:
         return len(self._places)
 
@@ -54,7 +70,11 @@ class Snapshots(Sequence[State]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"Got index {index}, but there are {len(self)} snapshots.")
         place = self._places[index]
-        return {name: stack[place].clone() for name, stack in self._stacks.items()}
+        # Files of plain tensors, such as safetensors', take none that lie transposed.
+        return {
+            name: stack[place].clone(memory_format=torch.contiguous_format)
+            for name, stack in self._stacks.items()
+        }
 
     def views(self, indices: Iterable[int]) -> list[State]:
         """Return the state dicts of some snapshots, without copying."""
@@ -76,7 +96,8 @@ class Snapshots(Sequence[State]):
         """Return the snapshots on a device."""
         if all(stack.device == device for stack in self._stacks.values()):
             return self
-        moved = copy.copy(self)
+        moved = object.__new__(Snapshots)  # copy.copy would box the tensors, as for a file
+        moved._places = self._places
         moved._stacks = {name: stack.to(device) for name, stack in self._stacks.items()}
         return moved
 
@@ -110,6 +131,24 @@ def load_state(module: nn.Module, state: State) -> None:
     with torch.no_grad():
         for name, value in named_tensors(module):
             value.copy_(state[name])
+
+
+def plain_state(module: nn.Module, state: State) -> State:
+    """Select what ``state_dict`` of a module has."""
+    names = uncompiled(module).state_dict()
+    return {name: value for name, value in state.items() if name in names}
+
+
+def module_of(module: nn.Module, state: State) -> nn.Module:
+    """Return a copy of a module that holds a state of its kind, in eval mode and on the CPU.
+
+    The copy shares nothing with `module`, and takes the tensors of `state` for its own.
+    """
+    made = copy_of(uncompiled(module)).cpu().eval()
+    for name, value in named_tensors(made):
+        value.data = state[name].cpu()
+    recompute(made)
+    return made
 
 
 def named_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
