@@ -1,10 +1,11 @@
 """``python -m benchmarks`` and a command: fit, predict, ... as ``--help`` lists them."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import by_hand, chains, fit, large, latency, memory, predict, scaling
+from . import by_hand, chains, files, fit, kills, large, latency, memory, predict, scaling
 from .timing import machine, save, table
 
 Rows = list[dict[str, Any]]
@@ -19,12 +20,14 @@ COMMANDS = {
     "chains": chains.run,
     "large": large.run,
     "by_hand": by_hand.run,
+    "kills": kills.run,
+    "files": files.run,
 }
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """Run one benchmark, print its tables, and write them as JSON if asked to."""
-    arguments = parser().parse_args()
+    arguments = parser().parse_args(given)
     if arguments.command in COMMANDS:
         results = {"": measured(arguments)}
     else:
@@ -43,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--smallest", action="store_true", help="tiny data, to see that it runs")
     parser.add_argument("--json", type=Path, metavar="DIR", help="folder for the JSON file")
     parser.add_argument("--peers", action="store_true", help="also the packages of extra 'bench'")
-    real = parser.add_argument_group("outoffold, accuracy, search")
+    real = parser.add_argument_group("outoffold, accuracy, search, limit")
     real.add_argument("--data", type=Path, metavar="DIR", help="tables with an index.json")
     real.add_argument("--splits", type=int, default=5, help="fits of each table")
     real.add_argument("--cache", type=Path, metavar="FILE", help="JSON file to go on from")
@@ -54,11 +57,13 @@ def parser() -> argparse.ArgumentParser:
     accuracy.add_argument("--methods", nargs="+", metavar="NAME", help="these alone")
     accuracy.add_argument("--no-times", action="store_true", help="keep no seconds")
     accuracy.add_argument("--picture", type=Path, metavar="FILE", help="loss over fit time")
-    both = parser.add_argument_group("accuracy, search")
+    both = parser.add_argument_group("accuracy, search, limit")
     both.add_argument("--tables", nargs="+", metavar="NAME", help="these alone")
     both.add_argument("--threads", type=int, help="of every method")
     search = parser.add_argument_group("search")
     search.add_argument("--settings", nargs="+", metavar="NAME", help="these alone")
+    limit = parser.add_argument_group("limit")
+    limit.add_argument("--limits", type=float, nargs="+", default=[5, 10, 20], help="seconds")
     return parser
 
 
@@ -118,8 +123,37 @@ def run_search(arguments: argparse.Namespace) -> dict[str, Rows]:
     return {"": rows}
 
 
-#: Those that take tables.
-ON_TABLES = {"outoffold": run_outoffold, "accuracy": run_accuracy, "search": run_search}
+def run_onnx(arguments: argparse.Namespace) -> dict[str, Rows]:
+    """Return the rows of its only table, which has no title."""
+    from . import onnx  # needs pandas and onnxruntime
+
+    repeats = 2 if arguments.smallest else arguments.repeats
+    return {"": onnx.run(repeats, arguments.smallest, arguments.peers)}
+
+
+def run_limit(arguments: argparse.Namespace) -> dict[str, Rows]:
+    """Return the rows of its only table, which has no title."""
+    from . import limit  # needs pandas as well
+
+    rows = limit.run(
+        smallest=arguments.smallest,
+        data=arguments.data,
+        splits=arguments.splits,
+        limits=arguments.limits,
+        only=arguments.tables,
+        threads=arguments.threads,
+    )
+    return {"": rows}
+
+
+#: Those that take tables, and so need pandas.
+ON_TABLES = {
+    "onnx": run_onnx,
+    "outoffold": run_outoffold,
+    "accuracy": run_accuracy,
+    "search": run_search,
+    "limit": run_limit,
+}
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Time of eight chains against one, and of the curve over cycles against the fit it comes from."""
 
+import functools
 from typing import Any
 
 from skensemble import SnapshotEnsembleClassifier
 from skensemble.model_selection import cycle_curve
 
-from .estimators import with_encoder
 from .timing import interleaved, ratios
 from .workloads import SMALLEST, WORKLOADS, Perceptron, Workload
 
@@ -16,7 +16,7 @@ KINDS = ("W3", "W1")
 def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
     """Return a row for each network and workload."""
     works = SMALLEST if smallest else WORKLOADS
-    bare = with_encoder(SnapshotEnsembleClassifier, n_pieces=0)
+    bare = functools.partial(SnapshotEnsembleClassifier, table__n_pieces=0)
     cases = [
         *(("built-in, scaled columns alone", bare, None, name) for name in KINDS),
         *(("built-in", SnapshotEnsembleClassifier, None, name) for name in KINDS),

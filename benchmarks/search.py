@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from .cache import Cache
-from .estimators import ESTIMATORS, with_encoder
+from .estimators import ESTIMATORS
 from .measured import Fit
 from .methods import Method, source_digest
 from .scores import LOSS, percent, wins
@@ -20,8 +20,7 @@ from .tables import Table, tables
 from .tables import split as split_table
 from .timing import use_threads
 
-#: What differs from the defaults: arguments of the estimator, and under "encoder" those of
-#: :class:`~skensemble._data.encoder.TableEncoder`.
+#: What differs from the defaults.
 SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "betas (0.9, 0.999)": {"optimizer__betas": (0.9, 0.999)},
@@ -42,9 +41,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "hidden 64-64": {"module__hidden": (64, 64)},
     "hidden 128-128": {"module__hidden": (128, 128)},
     "hidden 256": {"module__hidden": (256,)},
-    "4 pieces": {"encoder": {"n_pieces": 4}},
-    "6 pieces": {"encoder": {"n_pieces": 6}},
-    "12 pieces": {"encoder": {"n_pieces": 12}},
+    "4 pieces": {"table__n_pieces": 4},
+    "6 pieces": {"table__n_pieces": 6},
+    "12 pieces": {"table__n_pieces": 12},
 }
 
 
@@ -90,14 +89,10 @@ def ours(
     train: Table,
     seed: int | None,
     threads: int,
-    encoder: dict[str, Any] | None = None,
     **options: Any,
 ) -> Any:
     """Return our estimator with the arguments of a setting."""
-    estimator = ESTIMATORS[train.task]
-    if encoder is not None:
-        estimator = with_encoder(estimator, **encoder)
-    return estimator(random_state=seed, **options)
+    return ESTIMATORS[train.task](random_state=seed, **options)
 
 
 def row(name: str, fits: dict[Any, Any], base: dict[Any, Any]) -> dict[str, Any]:

@@ -212,11 +212,29 @@ def is_reparametrized(part: nn.Module) -> bool:
 
     So do ``torch.nn.utils.weight_norm``, ``spectral_norm`` and ``prune``.
     """
-    return any(
-        isinstance(vars(part).get(str(getattr(hook, attribute, None))), torch.Tensor)
+    return bool(_reparametrizing(part))
+
+
+def _reparametrizing(part: nn.Module) -> list[Callable[..., object]]:
+    return [
+        hook
         for hook in part._forward_pre_hooks.values()
-        for attribute in ("name", "_tensor_name")
-    )
+        if any(
+            isinstance(vars(part).get(str(getattr(hook, attribute, None))), torch.Tensor)
+            for attribute in ("name", "_tensor_name")
+        )
+    ]
+
+
+def recompute(module: nn.Module) -> None:
+    """Compute the tensors of :func:`is_reparametrized` parts from the parameters of now.
+
+    Their hooks do so before the next forward pass; until then the tensors are of older parameters.
+    """
+    with torch.no_grad():
+        for part in module.modules():
+            for hook in _reparametrizing(part):
+                hook(part, ())
 
 
 def uncompiled(module: nn.Module) -> nn.Module:

@@ -4,6 +4,7 @@ Some stand for anything at all, since Python cannot say more of them; the name t
 meant.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,3 +44,6 @@ Members = str | int | Callable[..., ArrayLike]
 Validation = str | float | BaseCrossValidator
 ClassWeight = Mapping[Any, float] | str
 RandomState = int | np.random.RandomState
+
+#: A file or a folder.
+PathLike = str | os.PathLike[str]

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Collection
+from numbers import Integral
 from typing import Self
 
 from numpy.typing import ArrayLike
+from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 from skorch.history import History
+from torch import nn
 
-from ._compat import uncompiled
-from ._data.encoder import TableEncoder
 from ._data.fitted_columns import FittedColumns
-from ._data.sources import Source
 from ._nets.generators import on_named_device
+from ._persistence.saving import INCLUDES, write_model
 from ._training.interrupts import Interrupts
-from ._types import Input, Options, State
-from ._warnings import InconsistentVersionWarning, warn
-from .fitted import Fitted
-from .fitting import Given, choose_members, fit_members
+from ._types import Input, PathLike, State
+from ._warnings import short, warn
+from .call import Given
+from .fitted import Fitted, Source
+from .fitting import fit_members
 from .keywords import INSTEAD_OF, naming_strangers
-from .parameters import NetParameters
+from .other_files import Picklable
+from .outcome import choose_members
 
-#: Fitted attributes that hang on rows that were left out.
-_OF_UNSEEN = ("validation_score_", "cycle_scores_", "oof_decision_function_", "oof_prediction_")
-
-#: Where a pickle keeps the version that wrote it.
-_VERSION = "_skensemble_version"
-
-
-def version() -> str:
-    """Return the version of this package."""
-    return sys.modules[__package__].__version__
+#: Fitted attributes that hang on rows that were left out, and which estimators have them.
+_OF_UNSEEN = {
+    "validation_score_": "both",
+    "cycle_scores_": "both",
+    "oof_decision_function_": "a classifier",
+    "oof_prediction_": "a regressor",
+    "validation_r2_": "a regressor",
+}
 
 
-class BaseSnapshotEnsemble(NetParameters):
+class BaseSnapshotEnsemble(Picklable):
     """Trains chains of a network over several cycles and keeps a snapshot of each.
 
     A child says what its targets mean, by :meth:`_targets`, and turns what the members say into
@@ -61,6 +62,7 @@ class BaseSnapshotEnsemble(NetParameters):
         X_val: Input = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
+        resume_from: PathLike | None = None,
     ) -> Self:
         """Train all chains through all cycles and keep a snapshot of each.
 
@@ -84,6 +86,9 @@ class BaseSnapshotEnsemble(NetParameters):
             Their class labels or target values.
         sample_weight_val : array-like of shape (n_val,), default=None
             Their weights. None: all equal.
+        resume_from : path-like, default=None
+            A file that a fit of the same data and parameters wrote to `checkpoint_dir`, and that is
+            to be gone on from. None: the one that is found in `checkpoint_dir`, if any.
 
         Returns
         -------
@@ -93,9 +98,15 @@ class BaseSnapshotEnsemble(NetParameters):
         Raises
         ------
         ValueError
-            If a parameter, the data or the module does not fit; the estimator is then as before.
+            If a parameter, the data or the module does not fit, or `resume_from` is of another fit;
+            the estimator is then as before.
+        OSError
+            If `checkpoint_dir` cannot be written to. The estimator keeps the cycles that were
+            finished before.
         """
-        given = Given(X, y, sample_weight, groups, X_val, y_val, sample_weight_val)
+        given = Given(
+            X, y, sample_weight, groups, X_val, y_val, sample_weight_val, resume_from=resume_from
+        )
         return self._train(given, self._before() if self.warm_start else None)
 
     def _partial_fit(
@@ -110,10 +121,21 @@ class BaseSnapshotEnsemble(NetParameters):
 
     def _before(self) -> Fitted | None:
         """Return what an earlier call left, for this one to go on with."""
-        return self._fitted_ if self.__sklearn_is_fitted__() else None
+        if not self.__sklearn_is_fitted__():
+            return None
+        fitted = self._fitted_
+        if not fitted.resume.generators:
+            raise ValueError(
+                "Got an ensemble that was loaded without what training needs, but expected one "
+                'that can go on: save it with include=("training",), or fit anew with '
+                "warm_start=False."
+            )
+        return fitted
 
     def _train(self, given: Given, before: Fitted | None) -> Self:
-        with Interrupts() as interrupts, on_named_device(self.device):
+        # A wrong device is refused in its turn, with the other parameters.
+        device = self._device() if self.device == "auto" else self.device
+        with Interrupts() as interrupts, on_named_device(device):
             fitted, messages = fit_members(self, given, before, interrupts)
             self._commit(fitted)
             for message, category in messages():
@@ -136,12 +158,8 @@ class BaseSnapshotEnsemble(NetParameters):
         """
         check_is_fitted(self)
         fitted = self._fitted_
-        with on_named_device(self.device):
+        with on_named_device(fitted.nets[0].device):
             return fitted, fitted.intake.read(self, X)[0]
-
-    def _new_encoder(self) -> TableEncoder:
-        """Return what is to learn a table for the built-in network."""
-        return TableEncoder(**self._by_prefix("table"))
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether there are snapshots to predict with."""
@@ -149,28 +167,65 @@ class BaseSnapshotEnsemble(NetParameters):
 
     def _word_missing(self, name: str) -> str:
         is_fitted = self.__sklearn_is_fitted__()
+        kind = "a classifier" if is_classifier(self) else "a regressor"
+        if _OF_UNSEEN.get(name, "both") not in ("both", kind):
+            return f": only {_OF_UNSEEN[name]} has it."
         if name.endswith("_") and name not in INSTEAD_OF and not is_fitted:
             return ": call fit before."
         if name in _OF_UNSEEN:
-            return ": it is there where rows are left out, by validation= or by n_chains=."
+            kept = " A file has it where save(include='unseen') kept it." if "oof" in name else ""
+            return f": it is there where rows are left out, by validation= or by n_chains=.{kept}"
         return super()._word_missing(name)
 
-    def __getstate__(self) -> Options:
-        """Add the version that writes a pickle."""
-        return {**super().__getstate__(), _VERSION: version()}
+    def save(self, path: PathLike, *, include: str | Collection[str] = ()) -> None:
+        """Write the fitted ensemble to a file of plain data, for :func:`skensemble.load`.
 
-    def __setstate__(self, state: Options) -> None:
-        """Take over a state, with a warning where another version wrote it."""
-        written, here = state.get(_VERSION), version()
-        if written != here:
-            writer = "an older skensemble" if written is None else f"skensemble {written}"
-            warn(
-                f"Got a pickle of {type(self).__name__} that {writer} wrote, but "
-                f"expected one of skensemble {here}: with another version predictions may differ "
-                "or fail; load it with the version that wrote it, or fit anew.",
-                InconsistentVersionWarning,
+        The file holds the parameters, what was learned of X and y, the snapshots, their weights and
+        scores. Rows of the training are never in it. It is written beside its place and then put
+        there, so that it is whole at any moment.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file. Its folder must exist; a file of the name is replaced.
+        include : str or collection of str, default=()
+            What to keep beside: "unseen" for the predictions of rows that were left out
+            (``oof_decision_function_`` or ``oof_prediction_``, one for each training row),
+            "training" for what a later :meth:`partial_fit`, or `fit` with ``warm_start=True``,
+            needs to go on.
+
+        Raises
+        ------
+        ValueError
+            If a parameter holds what no file can keep, such as a lambda, or there is no such
+            `include`.
+        OSError
+            If the file cannot be written; a file of the name stays as it was.
+
+        See Also
+        --------
+        skensemble.load : Read the file.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import skensemble
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = skensemble.SnapshotEnsembleClassifier(max_epochs=2, n_cycles=2).fit(X, y)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(f"{folder}/iris.model", include="training")
+        ...     skensemble.load(f"{folder}/iris.model").partial_fit(X, y).n_cycles_
+        3
+        """
+        check_is_fitted(self)
+        asked = (include,) if isinstance(include, str) else include
+        if not isinstance(asked, Collection) or any(name not in INCLUDES for name in asked):
+            raise ValueError(
+                f"Got include={short(include)}, but expected some of {INCLUDES}: what to keep "
+                "beside what predicts."
             )
-        super().__setstate__({name: value for name, value in state.items() if name != _VERSION})
+        write_model(path, self, self._fitted_, include=asked)
 
     def refit_members(self, X: Input, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Choose the members again, by other rows and the `members` of now, without training.
@@ -190,8 +245,9 @@ class BaseSnapshotEnsemble(NetParameters):
             With new ``member_weights_``, ``cycle_scores_`` and ``validation_score_``.
         """
         check_is_fitted(self)
-        with on_named_device(self.device):
-            fitted = choose_members(self, self._fitted_, X, y, sample_weight)
+        before = self._fitted_
+        with on_named_device(before.nets[0].device):
+            fitted = choose_members(self, before, X, y, sample_weight)
         self._commit(fitted)
         return self
 
@@ -213,6 +269,55 @@ class BaseSnapshotEnsemble(NetParameters):
         """Copies of the parameters and buffers of each cycle; each loads into a fresh module."""
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"{type(self).__name__} has no snapshots_ before fit.")
+        return self._fitted_.state_dicts()
+
+    def snapshot_module(self, index: int) -> nn.Module:
+        """Return a new module with the weights of one snapshot, to use without the estimator.
+
+        Parameters
+        ----------
+        index : int
+            Place of the snapshot in ``snapshots_``: ``cycle * n_chains_ + chain``. Negative ones
+            count from the end, as in a list.
+
+        Returns
+        -------
+        module : nn.Module
+            A copy, in eval mode and on the CPU, that shares nothing with the estimator. It returns
+            raw scores, or the outputs of a regressor. The built-in network takes the encoded table,
+            a module of your own what its ``forward`` does. Parameters that were frozen are frozen.
+
+        Raises
+        ------
+        IndexError
+            If there is no such snapshot.
+        TypeError
+            If `index` is no integer.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from sklearn.datasets import load_iris
+        >>> from skensemble import SnapshotEnsembleClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = SnapshotEnsembleClassifier(
+        ...     torch.nn.LazyLinear, module__out_features=3, n_cycles=2, max_epochs=2
+        ... ).fit(X, y)
+        >>> module = model.snapshot_module(-1)
+        >>> module(torch.tensor(X, dtype=torch.float32)).shape
+        torch.Size([150, 3])
+        """
+        check_is_fitted(self)
         fitted = self._fitted_
-        kept = uncompiled(fitted.nets[0].module_).state_dict()
-        return [{k: v for k, v in s.items() if k in kept} for s in fitted.snapshots[:]]
+        n = len(fitted.snapshots)
+        if not isinstance(index, Integral) or isinstance(index, bool):
+            raise TypeError(
+                f"Got index={short(index)}, but expected an integer from {-n} to {n - 1}: a place "
+                "in snapshots_."
+            )
+        if not -n <= index < n:
+            raise IndexError(
+                f"Got index={short(index)}, but expected an integer from {-n} to {n - 1}: there "
+                f"are {n} snapshots."
+            )
+        return fitted.module_of(int(index))

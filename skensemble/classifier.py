@@ -25,13 +25,15 @@ from ._types import (
     Members,
     ModuleLike,
     Parameter,
+    PathLike,
     RandomState,
     Schedule,
     Validation,
 )
 from .base import BaseSnapshotEnsemble
+from .export import OnnxExport
 from .fitted import Pool
-from .members import average, majority
+from .members import at_most_one, average, majority
 
 
 def _votes_softly(estimator: SnapshotEnsembleClassifier) -> bool:
@@ -41,12 +43,7 @@ def _votes_softly(estimator: SnapshotEnsembleClassifier) -> bool:
     raise AttributeError("Got voting='hard', but probabilities need voting='soft'.")
 
 
-def _at_most_one(probabilities: Floats) -> Floats:
-    """Clip weighted means, which rounding lifts above 1; scikit-learn's log_loss refuses that."""
-    return np.minimum(probabilities, 1, out=probabilities)
-
-
-class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
+class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemble):
     """Networks trained over several cycles, whose snapshots predict together.
 
     Within one run of stochastic gradient descent the learning rate falls and restarts `n_cycles`
@@ -136,6 +133,14 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     class_weight : dict or "balanced", default=None
         Weight of each class in the loss and in the scores of unseen rows; "balanced": inversely
         proportional to its rows. None: all are 1.
+    time_limit : float, default=None
+        Seconds from the call of `fit` to its end. The cycles are shortened, or fewer, so that the
+        last one ends in time; at least one is trained. The result then depends on the speed of the
+        machine, for any `random_state`. A limit that shortens nothing changes no bit.
+    checkpoint_dir : path-like, default=None
+        A folder in which the fit writes one file after each cycle. :func:`~skensemble.load` makes a
+        model of it, and a fit of the same data and parameters that was killed goes on from it to
+        the same bits; a finished one returns at once. None: nothing is written.
     net : skorch.NeuralNet subclass, default=None
         A class of your own to train with, such as one that overrides ``get_loss``. None: the
         estimator's own.
@@ -187,6 +192,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         A row for each epoch; of the first chain, where they train one after another.
     n_iter_ : int
         Epochs begun.
+    is_time_limited_ : bool
+        Whether `time_limit` has shortened this fit, or an earlier one that it goes on with.
     n_cycles_ : int
         Cycles that ended in snapshots.
     n_chains_ : int
@@ -223,10 +230,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     are few numbers, yet with few rows they make the score slightly optimistic. Weights of
     rows and classes count in both.
 
-    Cycles are compared by log-loss, for any `criterion`.
-
-    With ``early_stopping="auto"`` a run ends early wherever there are unseen rows. A cycle is a
-    gain if it lowers the least loss so far by more than a thousandth.
+    Cycles are compared by log-loss, for any `criterion`. With ``early_stopping="auto"`` a run ends
+    early wherever there are unseen rows. A gain lowers the least loss so far by over a thousandth.
 
     Chains of a module that ``torch.func.vmap`` supports train as one batched module. Chains of
     other modules (such as one with a ``nn.GRU``), of a `net` with its own training step, and with
@@ -268,8 +273,6 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
     (38, 3)
     >>> bool(model.score(X_test, y_test) > 0.9)
     True
-    >>> model.cycle_scores_.shape, bool(model.validation_score_ > -0.3)
-    ((3,), True)
     """
 
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
@@ -300,6 +303,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         categorical_features: ArrayLike | None = "from_dtype",
         voting: str = "soft",
         class_weight: ClassWeight | None = None,
+        time_limit: float | None = None,
+        checkpoint_dir: PathLike | None = None,
         net: type[NeuralNet] | None = None,
         callbacks: Sequence[object] | None = None,
         device: str | torch.device | None = "cpu",
@@ -326,6 +331,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
             early_stopping=early_stopping,
             n_iter_no_change=n_iter_no_change,
             categorical_features=categorical_features,
+            time_limit=time_limit,
+            checkpoint_dir=checkpoint_dir,
             net=net,
             callbacks=callbacks,
             device=device,
@@ -408,7 +415,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
             Columns in the order of ``classes_``; rows sum to 1.
         """
         fitted, source = self._read(X)
-        return _at_most_one(fitted.ensemble(source))
+        return at_most_one(fitted.ensemble(source))
 
     @available_if(_votes_softly)
     def predict_log_proba(self, X: Input) -> Floats:
@@ -460,7 +467,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, BaseSnapshotEnsemble):
         p : ndarray of float64 of shape (n_samples, n_classes)
         """
         fitted, source = self._read(X)
-        yield from _at_most_one(fitted.stages(source))
+        yield from at_most_one(fitted.stages(source))
 
     def predict_members(self, X: Input) -> Floats:
         """Class probabilities of every snapshot, whatever its weight.

@@ -1,24 +1,27 @@
 """What a fit leaves: snapshots with weights, which predict."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Self, SupportsIndex
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from skorch import NeuralNet
 from skorch.utils import to_device
+from torch import nn
 
 from ._data.folds import Chosen
-from ._data.intake import Intake
+from ._data.intake import Intake as Intake
 from ._data.reading import Known
-from ._data.sources import DatasetInput, Source
+from ._data.sources import DatasetInput
+from ._data.sources import Source as Source
 from ._data.targets import Targets
 from ._nets.generators import on_named_device
 from ._nets.inference import chunk_size, first_not_finite, member_outputs
-from ._nets.snapshots import Snapshots
-from ._training.net import SnapshotNet
-from ._types import State
+from ._nets.snapshots import Snapshots, module_of, plain_state
+from ._training.net import SnapshotNet, mixed_net
+from ._types import Options, State
 from .members import average, cycle_weights
 from .unseen import UnseenRows
 
@@ -39,6 +42,8 @@ class Resume(NamedTuple):
     #: Parameters that the nets are made of.
     made_of: dict[str, Any]
     highest_lr: float
+    #: Whether a time limit has shortened a call.
+    is_time_limited: bool = False
 
 
 class Verdict(NamedTuple):
@@ -115,6 +120,37 @@ def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values
 
 
+class BoxedNet:
+    """Stands for a net in a state to be written; comes back as the net.
+
+    A class that skensemble mixed from a user's cannot be found by its name, which is all that some
+    formats write.
+    """
+
+    net: SnapshotNet
+
+    def __new__(cls, kind: type[NeuralNet], state: Options) -> SnapshotNet:  # type: ignore[misc]
+        """Make the net that was written."""
+        made = object.__new__(mixed_net(kind))
+        made.__setstate__(state)
+        return made
+
+    @classmethod
+    def around(cls, net: SnapshotNet) -> Self:
+        """Put a net in its box."""
+        box = object.__new__(cls)
+        box.net = net
+        return box
+
+    def __reduce__(self) -> tuple[object, ...]:
+        kind = getattr(type(self.net), "_mixed_into", type(self.net))
+        return BoxedNet, (kind, self.net.__getstate__())
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[object, ...]:
+        # Pickle sets the state last: a callback may refer to the net.
+        return self.net.__reduce__()
+
+
 @dataclass(frozen=True)
 class Fitted:
     """Snapshots with their weights, and what X and y mean.
@@ -134,6 +170,15 @@ class Fitted:
     intake: Intake
     targets: Targets
     resume: Resume
+
+    def __getstate__(self) -> Options:
+        """Hold the nets in a form for files."""
+        nets = [BoxedNet.around(net) for net in self.nets]
+        return {**vars(self), "nets": nets, "snapshots": self.snapshots.in_memory()}
+
+    def as_made_of(self, made_of: Options) -> Self:
+        """Return the same with other parameters in place of those that the nets are made of."""
+        return replace(self, resume=self.resume._replace(made_of=made_of))
 
     @property
     def n_chains(self) -> int:
@@ -164,6 +209,15 @@ class Fitted:
         """Return all snapshots, uncopied."""
         return self.snapshots.views(range(len(self.snapshots)))
 
+    def state_dicts(self) -> list[State]:
+        """Return copies of all snapshots, each as its module's ``state_dict`` has it."""
+        return [plain_state(self.nets[0].module_, state) for state in self.snapshots[:]]
+
+    def module_of(self, index: int) -> nn.Module:
+        """Return a module of its own with the tensors of one snapshot."""
+        with on_named_device("cpu"):
+            return module_of(self.nets[0].module_, self.snapshots[index])
+
     def attributes(self) -> dict[str, Any]:
         """Return the fitted attributes of the estimator; None for those that are not there."""
         scores = None if self.verdict is None else self.verdict.cycle_scores
@@ -172,6 +226,7 @@ class Fitted:
             "feature_names_in_": self.intake.feature_names,
             "net_": self.nets[0],
             "n_iter_": len(self.nets[0].history_),
+            "is_time_limited_": self.resume.is_time_limited,
             "n_cycles_": self.n_cycles,
             "n_chains_": self.n_chains,
             "member_weights_": self.member_weights,

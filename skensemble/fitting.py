@@ -1,21 +1,16 @@
 """The story of a fit, from top to bottom: :func:`fit_members`."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
-from sklearn.exceptions import ConvergenceWarning
 from skorch.utils import to_device
 
-from ._data.folds import Chosen, Rows, choose_folds
+from ._data.folds import Rows
 from ._data.intake import place_rows
-from ._data.reading import Examples, Known, read_later, read_training, read_validation
-from ._nets.generators import Generators, chain_seed, seed_of, taking_turns
+from ._nets.generators import Generators, chain_seed, taking_turns
 from ._training.interrupts import Interrupts
-from ._training.lane import make_lanes
 from ._training.making import (
     N_PROBE_ROWS,
     Ready,
@@ -28,55 +23,12 @@ from ._training.making import (
     warn_of_scales,
 )
 from ._training.planning import Done, RunPlan, count_steps, plan_run
-from ._training.run import Run
-from .fitted import Fitted, Resume, weigh_cycles
+from ._training.starting import make_run, start_stopwatch
+from .call import Call, Given, read_call
+from .fitted import Fitted
+from .outcome import Outcome, open_file
 from .parameters import NetParameters
 from .unseen import Patience, UnseenRows
-
-#: Part of the loss of unseen rows after the first cycle by which the last one may still lower it:
-#: where it is more, the budget was too short.
-NOT_CONVERGED = 0.1
-
-
-class Given(NamedTuple):
-    """What the user gave to one call, unchecked."""
-
-    X: object
-    y: ArrayLike | None = None
-    sample_weight: ArrayLike | None = None
-    groups: ArrayLike | None = None
-    X_val: object = None
-    y_val: ArrayLike | None = None
-    sample_weight_val: ArrayLike | None = None
-    classes: ArrayLike | None = None
-    #: Whether to train one cycle alone, as partial_fit does.
-    is_one_cycle: bool = False
-
-
-class Call(NamedTuple):
-    """One call, checked: what it is to train, and by which rows it is judged."""
-
-    #: Its parameters count; nothing is written on it.
-    estimator: NetParameters
-    is_one_cycle: bool
-    #: The ensemble to go on with; None: a new one.
-    before: Fitted | None
-    data: Examples
-    #: Rows given to judge by; None: those that the chains leave out, if any.
-    held: Examples | None
-    known: Known
-    seed: int
-    chosen: Chosen
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Numbers of rows and of columns, where X is a table; else 1."""
-        return self.data.source.n_samples, self.known.intake.n_features or 1
-
-    @property
-    def n_before(self) -> int:
-        """Cycles of earlier calls."""
-        return 0 if self.before is None else self.before.n_cycles
 
 
 def fit_members(
@@ -87,8 +39,12 @@ def fit_members(
     The caller has entered `interrupts`, and puts away the result before leaving it. The second
     result is a function that returns what to warn the user of once the first is safe.
     """
-    call = _read(estimator, given, before)
+    stopwatch = start_stopwatch(estimator.time_limit)
+    call = read_call(estimator, given, before)
     interrupts.check()
+    file = open_file(call, given)
+    if file.found is not None and file.found.stood is None:
+        return file.found.fitted, file.found.messages
     device = estimator._device()
     is_private = estimator._draws_privately() and not call.data.source.is_read_by_user
     with (
@@ -107,88 +63,26 @@ def fit_members(
             plan = _plan(call, ready)
             progress = plan.progress(call.n_before) if estimator.verbose else None
             cold = estimator.restart == "cold"
-            lanes = make_lanes(
-                ready, valid, plan, generators, interrupts, cold=cold, progress=progress
-            )
             if unseen is not None:
                 unseen.pause = interrupts.check
                 _show_earlier(call, unseen, plan)
-            run = Run(plan, lanes, interrupts, None if unseen is None else unseen.add)
-            states = run.train(redraw=cold and before is not None)
+            run = make_run(
+                ready,
+                valid,
+                plan,
+                generators,
+                interrupts,
+                None if unseen is None else unseen.add,
+                cold=cold,
+                progress=progress,
+                stopwatch=stopwatch,
+                n_judged=0 if unseen is None else sum(map(len, unseen.left_out)),
+            )
+            outcome = Outcome(call, ready, run, unseen, file)
+            run.train(redraw=cold and before is not None)
         for net in ready.nets:
             net.settle()
-        resume = _resume(call, plan, run, generators)
-        kept = [] if before is None else before.all_states()
-        kept += [state for cycle in states for state in cycle]
-        fitted = _weigh(call, ready, kept, unseen, resume)
-    return fitted, lambda: _messages(call, run, unseen)
-
-
-def _messages(call: Call, run: Run, unseen: UnseenRows | None) -> list[tuple[str, type[Warning]]]:
-    """Return what to warn the user of, once what was trained is safe."""
-    said: list[tuple[str, type[Warning]]] = [(text, RuntimeWarning) for text in run.messages()]
-    if call.before is None and (text := run.explosion()):
-        said.append((text, RuntimeWarning))
-    elif unseen is not None and run.is_whole and not call.is_one_cycle:
-        gain = unseen.last_gain()
-        if gain > NOT_CONVERGED:
-            epochs = call.estimator.max_epochs
-            text = (
-                f"Got max_epochs={epochs!r} and n_cycles={run.n_planned}, but expected a budget "
-                "whose last cycle lowers the loss of unseen rows by at most "
-                f"{NOT_CONVERGED:.0%} of what it was after the first: it lowered it by {gain:.1%}; "
-                "set more max_epochs, or more n_cycles."
-            )
-            said.append((text, ConvergenceWarning))
-    return said
-
-
-def choose_members(
-    estimator: NetParameters, fitted: Fitted, X: object, y: ArrayLike, weight: ArrayLike | None
-) -> Fitted:
-    """Weigh the members of an ensemble again, by other rows and the rule of now."""
-    estimator._check_parameters()
-    known = Known(fitted.intake, estimator._targets().adopt(fitted.targets))
-    data = read_later(estimator, X, y, weight, known)
-    net, n_samples = fitted.nets[0], data.source.n_samples
-    rows = place_rows(
-        known.intake.rows(data.source), torch.empty(n_samples, device="cpu"), None, net.device
-    )
-    index = [np.arange(n_samples)] * fitted.n_chains
-    rule = estimator._rule(known.targets)
-    unseen = UnseenRows(net, rows.X, index, data.y, data.loss_weight, known.targets, rule)
-    for cycle in range(fitted.n_cycles):
-        unseen.add(fitted.states(cycle))
-    weighed = weigh_cycles(fitted.all_states(), fitted.n_chains, rule, unseen, known.targets)
-    return replace(fitted, **weighed._asdict())
-
-
-def _read(estimator: NetParameters, given: Given, before: Fitted | None) -> Call:
-    """Check parameters and rows, and decide which rows each chain leaves out."""
-    if before is not None:
-        estimator._check_unchanged(before.resume.made_of)
-    estimator._check_parameters()
-    data, known = read_training(
-        estimator,
-        given.X,
-        given.y,
-        given.sample_weight,
-        targets=estimator._targets(),
-        classes=given.classes,
-        before=None if before is None else before.known,
-    )
-    held = read_validation(estimator, given.X_val, given.y_val, given.sample_weight_val, known)
-    seed = seed_of(estimator.random_state) if before is None else before.resume.seed
-    chosen = choose_folds(
-        estimator._asked_folds(),
-        data.source,
-        data.y,
-        given.groups,
-        seed,
-        has_validation=held is not None,
-        before=None if before is None else before.resume.chosen,
-    )
-    return Call(estimator, given.is_one_cycle, before, data, held, known, seed, chosen)
+        return outcome.finish(generators), outcome.messages
 
 
 def _make_generators(call: Call, device: torch.device, *, is_private: bool) -> list[Generators]:
@@ -209,7 +103,7 @@ def _learn_columns(call: Call, device: torch.device) -> Call:
     intake = call.known.intake.encode(
         data.source,
         data.sample_weight,
-        estimator._new_encoder(),
+        estimator._by_prefix("table"),
         module=estimator.module,
         batch_size=estimator._batch_size(data.source.n_samples),
         device=device,
@@ -297,29 +191,3 @@ def _show_earlier(call: Call, unseen: UnseenRows, plan: RunPlan) -> None:
     if early is True or (early and call.known.targets.is_loss_known):
         n_iter_no_change = int(call.estimator.n_iter_no_change)
         unseen.patience = Patience(n_iter_no_change, call.n_before, call.n_before + plan.n_cycles)
-
-
-def _resume(call: Call, plan: RunPlan, run: Run, generators: list[Generators]) -> Resume:
-    """Note what a later call needs to go on."""
-    done = 0 if call.before is None else call.before.resume.n_steps
-    return Resume(
-        generators=[chain.state() for chain in generators],
-        seed=call.seed,
-        chosen=call.chosen._replace(folds=None),
-        n_steps=max(0, done - plan.burn_in + run.n_steps),
-        made_of=call.estimator._made_of(),
-        highest_lr=call.estimator._highest_lr(),
-    )
-
-
-def _weigh(
-    call: Call,
-    ready: Ready,
-    states: list[dict[str, torch.Tensor]],
-    unseen: UnseenRows | None,
-    resume: Resume,
-) -> Fitted:
-    rule = call.estimator._rule(call.known.targets)
-    n_chains = call.chosen.n_chains
-    weighed = weigh_cycles(states, n_chains, rule, unseen, call.known.targets)
-    return Fitted(ready.nets, *weighed, *call.known, resume)

@@ -95,6 +95,12 @@ _ELSEWHERE = {
     "n_cycles": "n_snapshots num_cycles T_0",
     "table__max_categories": "max_categories max_bins",
     "module (a network of your own)": "activation activation_fn batch_norm num_layers n_layers",
+    "checkpoint_dir": "checkpoint checkpoint_path save_snapshot snapshot_file train_dir save_dir",
+    "time_limit": (
+        "max_time timeout time_budget max_seconds max_runtime_secs max_time_mins time_limit_s "
+        "total_time_limit time_left_for_this_task per_run_time_limit fit_time_limit "
+        "max_train_time training_time_limit"
+    ),
     "torch.set_num_threads(n) before fit": "n_jobs nthread num_threads thread_count",
 }
 _FOREIGN = _inverted(_ELSEWHERE)
@@ -115,8 +121,9 @@ _FOREIGN_LOSSES = _inverted(_LOSSES)
 _INSTEAD = {
     "take predict_proba of a classifier": "decision_function",
     "take sklearn.inspection.permutation_importance": "feature_importances_ coef_ coefs_",
-    "take pickle.dump or joblib.dump": "save save_model save_params to_pickle",
-    "take pickle.load or joblib.load": "load load_model load_params",
+    "take save(path)": "save_model save_params to_pickle dump save_weights save_pretrained",
+    "take skensemble.load(path)": "load load_model load_params load_weights from_pretrained",
+    "take to_onnx(path)": "export export_onnx to_onnx_model onnx_export",
     "take snapshots_ or net_": "estimators_ module_ model_ state_dict parameters modules",
     "take history_": "loss_curve_ history evals_result_ train_history_ validation_scores_",
     "take validation_score_": "best_score_ oob_score_ best_loss_",

@@ -326,6 +326,11 @@ def needs_unseen(members: Members) -> bool:
     return callable(members) or (isinstance(members, str) and members in UNSEEN_RULES)
 
 
+def at_most_one(probabilities: Floats) -> Floats:
+    """Clip weighted means, which rounding lifts above 1; scikit-learn's log_loss refuses that."""
+    return np.minimum(probabilities, 1, out=probabilities)
+
+
 def average(outputs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Return weighted means over members (Huang et al. 2017, section 3).
 

@@ -15,7 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from ._compat import safe_indexing
 from ._data.containers import naming
-from ._types import Array, Floats, Input, Parameter
+from ._types import Array, Floats, Input, Options, Parameter
 from ._warnings import short
 from .base import BaseSnapshotEnsemble
 from .keywords import nearest
@@ -226,7 +226,8 @@ def _score_fold(
 def _fit(estimator: Estimator, X: Input, y: ArrayLike, groups: ArrayLike | None) -> None:
     """Fit, with the groups for the step that leaves rows out."""
     name = f"{estimator.steps[-1][0]}__groups" if isinstance(estimator, Pipeline) else "groups"
-    estimator.fit(X, y, **({} if groups is None else {name: groups}))
+    given: Options = {} if groups is None else {name: groups}
+    estimator.fit(X, y, **given)
 
 
 class Stage:

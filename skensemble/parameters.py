@@ -1,8 +1,10 @@
 """The named parameters of both estimators: constraints, checks, and what they ask for."""
 
 import inspect
+import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
+from datetime import timedelta
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -63,6 +65,12 @@ _HINTS: dict[str, dict[type, str]] = {
     "early_stopping": {int: "How many cycles it waits is n_iter_no_change=."},
     "categorical_features": {str: "Of one column, make a list: [{value}].", int: "Make a list."},
     "class_weight": {list: "Make a dict: {{label: weight}}.", tuple: "Make a dict."},
+    "checkpoint_dir": {object: "Give the path of a folder. None writes nothing."},
+    "time_limit": {
+        str: "Give seconds: 600 for ten minutes.",
+        timedelta: "Give seconds: limit.total_seconds().",
+        object: "It is in seconds; None is no limit.",
+    },
     "net": {object: "Give a class derived from it, not an instance or a name."},
     "callbacks": {object: "Make a list of callbacks of skorch: [EarlyStopping()], for one."},
     "device": {int: "Give its name: 'cuda:{value}'."},
@@ -99,6 +107,8 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         "early_stopping": ["boolean", StrOptions({"auto"})],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "checkpoint_dir": [str, os.PathLike, None],
         "net": [type, None],
         "callbacks": [list, tuple, None],
         "device": [str, torch.device, None],

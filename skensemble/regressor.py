@@ -20,14 +20,16 @@ from ._types import (
     Members,
     ModuleLike,
     Parameter,
+    PathLike,
     RandomState,
     Schedule,
     Validation,
 )
 from .base import BaseSnapshotEnsemble
+from .export import OnnxExport
 
 
-class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
+class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, BaseSnapshotEnsemble):
     """Networks trained over several cycles, whose snapshots predict together.
 
     Within one run of stochastic gradient descent the learning rate falls and restarts `n_cycles`
@@ -116,6 +118,14 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         Which columns the built-in network takes as categories. "from_dtype": those whose type in
         a frame says so, and strings. A list of names or positions, or a mask: only these; any
         other column that is not a number is refused. None: no column. See Notes.
+    time_limit : float, default=None
+        Seconds from the call of `fit` to its end. The cycles are shortened, or fewer, so that the
+        last one ends in time; at least one is trained. The result then depends on the speed of the
+        machine, for any `random_state`. A limit that shortens nothing changes no bit.
+    checkpoint_dir : path-like, default=None
+        A folder in which the fit writes one file after each cycle. :func:`~skensemble.load` makes a
+        model of it, and a fit of the same data and parameters that was killed goes on from it to
+        the same bits; a finished one returns at once. None: nothing is written.
     net : skorch.NeuralNet subclass, default=None
         A class of your own to train with, such as one that overrides ``get_loss``. None: the
         estimator's own.
@@ -165,6 +175,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         A row for each epoch; of the first chain, where they train one after another.
     n_iter_ : int
         Epochs begun.
+    is_time_limited_ : bool
+        Whether `time_limit` has shortened this fit, or an earlier one that it goes on with.
     n_cycles_ : int
         Cycles that ended in snapshots.
     n_chains_ : int
@@ -272,6 +284,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
         early_stopping: bool | str = "auto",
         n_iter_no_change: int = 2,
         categorical_features: ArrayLike | None = "from_dtype",
+        time_limit: float | None = None,
+        checkpoint_dir: PathLike | None = None,
         net: type[NeuralNet] | None = None,
         callbacks: Sequence[object] | None = None,
         device: str | torch.device | None = "cpu",
@@ -298,6 +312,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, BaseSnapshotEnsemble):
             early_stopping=early_stopping,
             n_iter_no_change=n_iter_no_change,
             categorical_features=categorical_features,
+            time_limit=time_limit,
+            checkpoint_dir=checkpoint_dir,
             net=net,
             callbacks=callbacks,
             device=device,

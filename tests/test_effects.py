@@ -13,6 +13,7 @@ import pytest
 import skorch.callbacks
 import torch
 from conftest import Mlp, same
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import (
@@ -408,7 +409,21 @@ def _wants_a_device():
     assert fit(device="cpu").net_.device == "cpu"
 
 
+def _ends_in_time():
+    with pytest.warns(ConvergenceWarning, match="Got time_limit"):
+        model = fit(time_limit=1e-9)
+    assert (model.n_cycles_, model.n_iter_, model.is_time_limited_) == (1, 1, True)
+    assert not fit(time_limit=1e9).is_time_limited_
+
+
+def _writes_a_file(tmp_path):
+    fit(checkpoint_dir=tmp_path / "files", random_state=0)
+    assert len(list((tmp_path / "files").iterdir())) == 1
+
+
 OTHERS = {
+    "checkpoint_dir": _writes_a_file,
+    "time_limit": _ends_in_time,
     "early_stopping": _ends_early,
     "n_iter_no_change": _ends_early,
     "voting": _counts_votes,
@@ -443,8 +458,9 @@ def test_a_parameter_changes_predictions(kind, name):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_parameter_is_seen(name, capsys):
-    OTHERS[name](*[capsys] if name == "verbose" else [])
+def test_a_parameter_is_seen(name, capsys, tmp_path):
+    given = {"verbose": [capsys], "checkpoint_dir": [tmp_path]}
+    OTHERS[name](*given.get(name, []))
 
 
 # --------------------------------------------------------------------------------------- criteria

@@ -2,6 +2,8 @@
 
 import re
 import signal
+import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -23,7 +25,9 @@ from skorch.callbacks import (
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+import skensemble
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+from skensemble._persistence import saving
 from skensemble.model_selection import cycle_curve
 
 PAGE = (Path(__file__).parent.parent / "docs" / "errors.rst").read_text()
@@ -162,6 +166,55 @@ def with_column(**values):
     return FRAME.assign(**values)
 
 
+def saved(**parameters):
+    """Save a classifier, and return the path."""
+    path = Path(tempfile.mkdtemp()) / "file"
+    classify(**parameters).save(path)
+    return path
+
+
+def damaged_file():
+    path = saved()
+    path.write_bytes(path.read_bytes()[:-9])
+    skensemble.load(path)
+
+
+def foreign_file():
+    skensemble.load(saved(module=Mlp))
+
+
+def newer_file():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saving, "FORMAT_VERSION", 2)
+        path = saved()
+    skensemble.load(path)
+
+
+def go_on_after_load():
+    skensemble.load(saved()).partial_fit(X, Y)
+
+
+def resume_from_another():
+    folder = Path(tempfile.mkdtemp())
+    classify(checkpoint_dir=folder)
+    model = SnapshotEnsembleClassifier(**QUICK).set_params(lr=0.5)
+    model.fit(X, Y, resume_from=next(folder.iterdir()))
+
+
+def damaged_checkpoint():
+    folder = Path(tempfile.mkdtemp())
+    classify(checkpoint_dir=folder)
+    next(folder.iterdir()).write_bytes(b"nothing")
+    classify(checkpoint_dir=folder)
+
+
+def export_without_onnx():
+    model = classify()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "onnx", None)
+        model.to_onnx(Path(tempfile.mkdtemp()) / "file")
+
+
 #: What provokes the messages, in the order of the page.
 PROVOKE = {
     "Got an unexpected parameter": lambda: classify(hidden=(8,)),
@@ -284,11 +337,24 @@ PROVOKE = {
         module=Mlp, cycle_mult=1.0, callbacks=[ExplodeLate()]
     ),
     "Got lr": lambda: regress(lr=50.0),
+    "Got time_limit": lambda: classify(time_limit=1e-9),
     "Got max_epochs": lambda: SnapshotEnsembleRegressor(
         max_epochs=20, n_cycles=3, cycle_mult=1.0, lr=0.0005, random_state=0
     ).fit(X, X[:, 0]),
     "Interrupted": lambda: classify(module=Mlp, cycle_mult=1.0, callbacks=[CtrlC()]),
     "A callback stopped": lambda: classify(callbacks=[StopAtOnce()]),
+    "Got path": damaged_file,
+    "Got path=…, a file that": foreign_file,
+    "Got path=…, a file of": newer_file,
+    "Got an ensemble": go_on_after_load,
+    "Got schedule=…": lambda: saved(schedule=lambda at: 1 - at.progress),
+    "Got resume_from": resume_from_another,
+    "Got the file": damaged_checkpoint,
+    "Got checkpoint_dir": lambda: classify(checkpoint_dir=Path(__file__) / "folder"),
+    "Got random_state": lambda: classify(
+        checkpoint_dir=Path(tempfile.mkdtemp()), random_state=None
+    ),
+    "Got to_onnx": export_without_onnx,
     "Got a pickle": load_other_version,
 }
 

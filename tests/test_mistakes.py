@@ -3,6 +3,7 @@
 import copy
 import re
 import warnings
+from datetime import timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -190,6 +191,11 @@ _PARAMETERS = [
     ("random_state", "seed", "an integer of at least 0, a RandomState", _DEFAULT),
     ("random_state", np.random.default_rng(0), "a RandomState", "Draw an integer"),
     ("verbose", -1, "an integer of at least 0, True or False", _DEFAULT),
+    ("time_limit", 0, "a number above 0 or None", "It is in seconds"),
+    ("time_limit", np.inf, "a number above 0 or None", "None is no limit"),
+    ("time_limit", np.nan, "a number above 0 or None", "None is no limit"),
+    ("time_limit", "10m", "a number above 0 or None", "Give seconds: 600 for ten minutes"),
+    ("time_limit", timedelta(minutes=10), "a number above 0", r"limit.total_seconds\(\)"),
     ("module", "mlp", "a callable or None", "a class of torch.nn.Module"),
     ("module", LogisticRegression(), "a callable or None", "a class of torch.nn.Module"),
     ("table__n_pieces", -1, "an integer of at least 0", "Leave it out"),
@@ -208,6 +214,9 @@ _NAMES = [
     ("seed", 1, "mean random_state"),
     ("patience", 3, "mean n_iter_no_change"),
     ("weight_decay", 0.1, "mean optimizer__weight_decay"),
+    ("timeout", 60, "mean time_limit"),
+    ("max_time", 60, "mean time_limit"),
+    ("time_budget", 60, "mean time_limit"),
     ("momentum", 0.9, "mean optimizer__momentum"),
     ("n_jobs", 2, "torch.set_num_threads"),
     ("hidden", (3,), "mean module__hidden"),
@@ -245,7 +254,8 @@ _ATTRIBUTES = [
     ("regressor", "predict_proba", "SnapshotEnsembleClassifier"),
     ("array", "decision_function", "predict_proba"),
     ("array", "feature_importances_", "permutation_importance"),
-    ("array", "save", "pickle.dump"),
+    ("array", "save_model", r"save\(path\)"),
+    ("array", "load_model", r"skensemble.load\(path\)"),
     ("array", "loss_curve_", "history_"),
     ("array", "best_score_", "validation_score_"),
     ("array", "estimators_", "snapshots_"),

@@ -44,6 +44,31 @@ def test_what_a_net_is_made_of_cannot_change_while_it_goes_on(digits):
     assert copy.deepcopy(model).partial_fit(*digits).n_cycles_ == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_chains", 3),
+        ("n_chains", "auto"),
+        ("categorical_features", None),
+        ("categorical_features", [1]),
+        ("table__max_categories", 9),
+    ],
+)
+def test_chains_and_columns_cannot_change_while_it_goes_on(iris, name, value):
+    X, y = iris
+    model = SnapshotEnsembleClassifier(n_chains=2, max_epochs=2, n_cycles=2, random_state=0)
+    before = model.fit(X, y).predict_proba(X)
+    changed = copy.deepcopy(model).set_params(**{name: value})
+    message = rf"Got {name}=.* for an ensemble that goes on, but expected .* warm_start=False"
+    with pytest.raises(ValueError, match=message):
+        changed.partial_fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        changed.set_params(warm_start=True).fit(X, y)
+    assert changed.n_cycles_ == 2
+    np.testing.assert_array_equal(changed.predict_proba(X), before)
+    assert changed.set_params(warm_start=False).fit(X, y).n_cycles_ == 2
+
+
 def test_optimizer_lr_counts_before_lr(digits):
     rates = []
 

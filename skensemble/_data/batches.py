@@ -208,12 +208,13 @@ def training_batches(
     options: Options,
     *,
     of_chains: bool,
+    of_loader: Callable[[], torch.Generator] | None = None,
 ) -> Batches:
     """Make the shuffled batches of one or all chains, with the weights where there are some.
 
     There is one generator for each chain. `options` are a user's arguments of a DataLoader, which
-    then takes the place of ours. With `of_chains`, each batch has the rows of all chains, chains
-    first.
+    then takes the place of ours; `of_loader` returns its generator. With `of_chains`, each batch
+    has the rows of all chains, chains first.
     """
     weighted = rows.weight is not None
     if isinstance(rows, TensorRows):
@@ -222,6 +223,8 @@ def training_batches(
         if not options:
             return BatchIterator(rows, batch_size, generators[0], weighted)
     dataset = WeightedRows(rows) if weighted and isinstance(rows, TensorRows) else rows
+    if of_loader is not None:
+        options = {"generator": of_loader(), **options}
     return data_loader(dataset, batch_size, generators[0], options)
 
 
@@ -232,10 +235,6 @@ def data_loader(
     options: Options,
 ) -> DataLoader[Any]:
     """Make a DataLoader of even, shuffled batches, unless the options say otherwise."""
-    if generator is not None:
-        # A loader draws a seed for its workers. It draws from a copy, so that the permutations
-        # stay those of the same rows in memory.
-        options = {"generator": generator.clone_state(), **options}
     chain = dataset.chains[0]
     if {"batch_sampler", "sampler", "shuffle", "drop_last", "batch_size"}.isdisjoint(options):
         options["batch_sampler"] = EvenBatches(chain, batch_size, generator)

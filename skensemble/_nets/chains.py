@@ -170,3 +170,8 @@ def batchable_attention() -> Iterator[None]:
 def split_chains(state: State, n_chains: int) -> list[State]:
     """Split a state of :class:`Chains` into states of single modules, without copying."""
     return [{name: stack[k] for name, stack in state.items()} for k in range(n_chains)]
+
+
+def join_chains(states: list[State]) -> State:
+    """Stack states of single modules to one of :class:`Chains`."""
+    return {name: torch.stack([state[name] for state in states]) for name in states[0]}

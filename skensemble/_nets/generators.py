@@ -69,11 +69,13 @@ class Generators:
         self.batches = torch.Generator()
         #: Draws initialisation, and dropout on the CPU.
         self._network = torch.Generator()
+        #: Of a DataLoader, where there is one.
+        self._loader: torch.Generator | None = None
         #: States of numpy's generator, and of torch's on another device.
         self._others: Options = {}
         self._is_within = False
         if isinstance(start, dict):
-            self._restore(start)
+            self.restore(start)
         else:
             self._seed(start)
 
@@ -91,15 +93,22 @@ class Generators:
         finally:
             self._is_within = False
 
+    def of_loader(self) -> torch.Generator:
+        """Return the generator from which a DataLoader draws, such as seeds for its workers.
+
+        It is a copy: the permutations stay those of the same rows in memory.
+        """
+        if self._loader is None:
+            self._loader = self.batches.clone_state()
+        return self._loader
+
     def state(self) -> Options:
         """Return the place that each generator has come to, as arrays."""
         if self._is_within and not self.is_private:
             self._take_globals()
-        return {
-            "cpu": self._network.get_state().numpy().copy(),
-            **self._others,
-            "batches": self.batches.get_state().numpy().copy(),
-        }
+        own = {"cpu": self._network, "batches": self.batches, "loader": self._loader}
+        there = {name: g.get_state().numpy().copy() for name, g in own.items() if g is not None}
+        return {**there, **self._others}
 
     def _seed(self, seed: int) -> None:
         """Begin: the network's generators at `seed`, the batches' at another derived from it."""
@@ -112,11 +121,15 @@ class Generators:
         derived = np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)
         self.batches.manual_seed(int(derived[0] >> np.uint64(1)))
 
-    def _restore(self, state: Options) -> None:
+    def restore(self, state: Options) -> None:
         """Go on where :meth:`state` was taken."""
         self.batches.set_state(torch.from_numpy(state["batches"].copy()))
         self._network.set_state(torch.from_numpy(state["cpu"].copy()))
         self._others = {name: state[name] for name in ("numpy", "device") if name in state}
+        if "loader" in state:
+            self.of_loader().set_state(torch.from_numpy(state["loader"].copy()))
+        if self._is_within and not self.is_private:
+            self._set_globals()
 
     @contextlib.contextmanager
     def _privately(self) -> Iterator[None]:

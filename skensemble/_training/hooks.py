@@ -1,6 +1,7 @@
 """The two callbacks of every run: one sets the rate, the other takes the snapshots."""
 
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -45,6 +46,23 @@ class CyclicRate(OfTheRun):
     def __init__(self, fractions: Iterable[float], interrupts: Interrupts):
         self.fractions, self.interrupts = iter(fractions), interrupts
         self.step = 0
+        #: Is called before each epoch, and before callbacks of the user's hear of it.
+        self.before_epoch: Callable[[], object] | None = None
+
+    def follow(self, fractions: Iterator[float]) -> None:
+        """Go by other fractions from the next step on."""
+        self.fractions = fractions
+
+    def on_epoch_begin(self, net: NeuralNet, **_: object) -> None:
+        """Tell whoever keeps the state of the run."""
+        if self.before_epoch is not None:
+            self.before_epoch()
+
+    def skip(self, n_steps: int) -> None:
+        """Begin after so many steps, which an earlier process has taken."""
+        for _ in itertools.islice(self.fractions, n_steps):
+            pass
+        self.step = n_steps
 
     def on_batch_begin(self, net: NeuralNet, training: bool = False, **_: object) -> None:
         """Set the rate where skorch's own loop trains."""
@@ -89,6 +107,9 @@ class SnapshotRecorder(OfTheRun):
         self.interrupts = Interrupts()
         #: Is called after each cycle, and returns whether that was the last.
         self.on_taken: Callable[[], bool] | None = None
+        #: Are called after each step, with its loss, and after each epoch; they may change `ends`.
+        self.on_step: Callable[[torch.Tensor], None] | None = None
+        self.on_epoch: Callable[[], None] | None = None
         #: Steps done, steps at the last snapshot, and how often new parameters were drawn.
         self.step = self.last_taken = self.n_redraws = 0
         #: Loss of the first step, before anything was learned.
@@ -109,6 +130,8 @@ class SnapshotRecorder(OfTheRun):
         if self.step == 0:
             self.first_loss = loss
         self.step += 1
+        if self.on_step is not None:
+            self.on_step(loss)
         if self.progress is not None:  # read at the end of the cycle: a GPU would wait for each
             self.total = loss.double() + (0 if self.total is None else self.total)
         if self.step != self.ends[len(self.states)]:
@@ -128,6 +151,8 @@ class SnapshotRecorder(OfTheRun):
 
     def on_epoch_end(self, net: NeuralNet, **_: object) -> None:
         """End the run where it was stopped within the epoch."""
+        if self.on_epoch is not None:
+            self.on_epoch()
         # skorch would go on with an empty epoch for each that was planned.
         if net.session_.is_stopped:
             raise Enough

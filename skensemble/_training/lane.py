@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from skensemble._data.rows import RowsOfChains, TensorRows
-from skensemble._nets.chains import Chains, batchable_attention, split_chains
+from skensemble._nets.chains import Chains, batchable_attention, join_chains, split_chains
 from skensemble._nets.generators import Generators
 from skensemble._nets.losses import WeightedLoss
 from skensemble._types import State
@@ -32,7 +32,7 @@ class Lane:
     def __init__(self, net: SnapshotNet, rows: Rows, session: Session):
         self.net, self.rows, self.session, self.recorder = net, rows, session, session.recorder
         self.is_stopped = self.has_diverged = False
-        self.n_epochs_before = len(net.history_)
+        self.n_epochs_before, self.n_epochs_done = len(net.history_), 0
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
@@ -67,7 +67,7 @@ class Lane:
         with self.session.generators[0].within(), attention:
             try:
                 if until is None:
-                    net.fit_loop(self.rows, epochs=n_epochs)
+                    net.fit_loop(self.rows, epochs=n_epochs - self.n_epochs_done)
                 else:
                     while len(recorder.states) < until and budget.left:
                         net.fit_loop(self.rows, epochs=1)
@@ -118,6 +118,10 @@ class Lane:
         if state is not None and isinstance(module, Chains):
             return split_chains(state, module.n_chains)
         return None if state is None else [state]
+
+    def joined(self, states: list[State]) -> State:
+        """Return the states of this lane's chains as one, as the net's module has it."""
+        return join_chains(states) if isinstance(self.net.module_, Chains) else states[0]
 
 
 def make_lanes(

@@ -145,12 +145,19 @@ class SnapshotNet(NeuralNet):
         weighted = getattr(dataset, "weight", None) is not None
         if self.iterator_train is DataLoader:
             generators: list[torch.Generator | None] = [None] * len(dataset.chains)
+            of_loader = None
             if session is not None:
                 generators = [chain.batches for chain in session.generators]
+                of_loader = session.generators[0].of_loader
             options = self.get_params_for("iterator_train")
             of_chains = isinstance(self.module_, Chains)
             iterator = training_batches(
-                dataset, self.batch_size, generators, options, of_chains=of_chains
+                dataset,
+                self.batch_size,
+                generators,
+                options,
+                of_chains=of_chains,
+                of_loader=of_loader,
             )
         elif weighted:
             raise ValueError(

@@ -2,19 +2,25 @@
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from skensemble._nets.snapshots import load_state
-from skensemble._types import State
+from skensemble._types import Options, State
 
 from .hooks import Diverged, Enough
 from .interrupts import Interrupts
 from .lane import Lane
-from .planning import RunPlan
+from .limit import TimeLimit
+from .planning import FEWEST_STEPS, RunPlan
+from .state import capture, restore
 
 #: A loss is far above that of the first step at this many times it, and nothing was gained where
 #: it did not get lower than that by this part.
 _FAR, _NO_GAIN = 10, 0.1
+
+
+#: What is raised where a run cannot be kept.
+NOT_KEPT = (OSError, ValueError, TypeError, RecursionError)
 
 
 class Run:
@@ -22,7 +28,8 @@ class Run:
 
     There is one lane, or one for each of several chains that train one after another, cycle by
     cycle. `on_cycle` is given the states of all chains after each cycle, and returns whether to end
-    the run.
+    the run. A `limit`
+    plans the cycles to come anew.
     """
 
     def __init__(
@@ -31,15 +38,27 @@ class Run:
         lanes: list[Lane],
         interrupts: Interrupts,
         on_cycle: Callable[[list[State]], bool] | None,
+        limit: TimeLimit | None = None,
     ):
         self.n_epochs = math.ceil(plan.n_steps / plan.steps_per_epoch)
         self.n_planned, self.lanes, self.interrupts = plan.n_cycles, lanes, interrupts
         self.on_cycle = on_cycle
+        #: Is given after each cycle where the run stood before its last epoch.
+        self.keep: Callable[[Options], object] | None = None
+        #: Refuses what `keep` could not keep, before the first step.
+        self.check: Callable[[Options], object] | None = None
+        self._noted = Options()
+        #: Where another run stood, and the cycles that it had finished.
+        self._stood: tuple[Options, Sequence[list[State]]] | None = None
+        self.steps_per_epoch, self.limit = plan.steps_per_epoch, limit
+        self._burn_in = plan.burn_in
         #: For each finished cycle the state of each chain.
         self.states: list[list[State]] = []
         #: Cycles left out because they left the finite numbers.
         self.n_diverged = 0
-        self._n_ended = 0
+        self._n_ended, self._is_over = 0, False
+        #: Why the run could not be kept, which ended it.
+        self.failure: Exception | None = None
         if len(lanes) == 1:
             lanes[0].recorder.on_taken = self._end_cycle
 
@@ -47,6 +66,21 @@ class Run:
     def n_steps(self) -> int:
         """Steps done."""
         return max(lane.recorder.step for lane in self.lanes)
+
+    def keep_by(
+        self, keep: Callable[[Options], object], check: Callable[[Options], object] | None = None
+    ) -> None:
+        """Hand where the run stands to `keep` after each cycle, for another process to go on.
+
+        `check` is given where it stands before the first step, and refuses what cannot be kept.
+        """
+        self.keep, self.check = keep, check
+        if len(self.lanes) == 1:
+            self.lanes[0].session.rate.before_epoch = self._note
+
+    def go_on(self, stood: Options, cycles: Sequence[list[State]]) -> None:
+        """Let the run begin where another one `stood`, which had finished these cycles."""
+        self._stood = stood, cycles
 
     def train(self, *, redraw: bool) -> list[list[State]]:
         """Train, and return the snapshots of the cycles that count.
@@ -61,6 +95,14 @@ class Run:
             try:
                 for lane in self.lanes:
                     lane.begin(redraw)
+                if self.keep is not None:
+                    stood = self._capture()  # what cannot be kept is refused before the first step
+                    if self.check is not None:
+                        self.check(stood)
+                if self._stood is not None:
+                    self._restore(*self._stood)
+                if self.limit is not None:
+                    self.limit.begin()
                 self._train_cycles()
                 self._load_last()
                 for lane in self.lanes:
@@ -83,7 +125,18 @@ class Run:
     @property
     def is_whole(self) -> bool:
         """Whether the run came to the end of its budget."""
-        return len(self.states) == self.n_planned and not self.interrupts.marked
+        is_cut = self.interrupts.marked or self.is_shorter
+        return len(self.states) == self.n_planned and not is_cut
+
+    @property
+    def is_shorter(self) -> bool:
+        """Whether a limit has shortened the run."""
+        return self.limit is not None and self.limit.is_binding
+
+    @property
+    def burn_in(self) -> int:
+        """Steps before the first cycle, of a limited run fewer than were planned."""
+        return self._burn_in if self.limit is None else self.limit.plans[0].burn_in
 
     def explosion(self) -> str | None:
         """Return what to warn of where the loss rose in training and did not come down again."""
@@ -97,6 +150,19 @@ class Run:
                     lr=lane.highest_lr(), first=first, highest=max(losses), last=losses[-1]
                 )
         return None
+
+    def haste(self) -> str | None:
+        """Return what to warn of where a limit left too little time for one cycle."""
+        if self.limit is None or not self.is_shorter:
+            return None
+        seconds, n_planned = float(self.limit.stopwatch.seconds), self.limit.full.n_steps
+        fewest = min(FEWEST_STEPS, n_planned)
+        if self.n_steps >= fewest:
+            return None
+        return (
+            f"Got time_limit={seconds:g}, but expected time for at least {fewest} steps: there was "
+            f"time for {self.n_steps} of {n_planned}; set more seconds."
+        )
 
     def messages(self) -> list[str]:
         """Return what to warn the user of, once what was trained is safe."""
@@ -114,10 +180,57 @@ class Run:
             )
         return said
 
+    def _note(self) -> None:
+        """Note where the run stands, before an epoch in which a cycle ends, or may be made to."""
+        recorder = self.lanes[0].recorder
+        ends = recorder.ends[len(recorder.states) :]
+        if len(ends) and (self.limit or recorder.step + self.steps_per_epoch >= ends[0]):
+            with self._noticing_failure():
+                self._noted = self._capture(has_begun=True)
+
+    def _capture(self, *, has_begun: bool = False, is_over: bool = False) -> Options:
+        """Copy where all lanes stand; a chain may be some cycles ahead of the others."""
+        taken = [lane.recorder.states for lane in self.lanes]
+        return {
+            "lanes": [capture(lane, has_begun=has_begun) for lane in self.lanes],
+            "is_finite": [[state is not None for state in states] for states in taken],
+            "ahead": [states[self._n_ended :] for states in taken],
+            "n_cycles": len(self.states),
+            "n_ended": self._n_ended,
+            "n_diverged": self.n_diverged,
+            "is_over": is_over,
+            "limit": None if self.limit is None else self.limit.state(),
+        }
+
+    def _restore(self, stood: Options, cycles: Sequence[list[State]]) -> None:
+        """Go on where another run stood; what its cycles predict is found out anew."""
+        for states in cycles:
+            if self.on_cycle is not None:
+                self.on_cycle(states)
+            self.states.append(states)
+        self._n_ended, self.n_diverged = stood["n_ended"], stood["n_diverged"]
+        self._is_over = stood["is_over"]
+        for k, lane in enumerate(self.lanes):
+            # Only the last of the cycles that have ended is ever looked at again.
+            taken: list[State | None] = [
+                {} if is_finite else None for is_finite in stood["is_finite"][k]
+            ]
+            if cycles:
+                own = cycles[-1] if len(self.lanes) == 1 else [cycles[-1][k]]
+                last = max(i for i in range(self._n_ended) if taken[i] is not None)
+                taken[last] = lane.joined(own)
+            taken[self._n_ended :] = stood["ahead"][k]
+            restore(lane, stood["lanes"][k], taken)
+        if self.limit is not None and stood["limit"] is not None:
+            self.limit.restore(stood["limit"])
+            self.n_planned = self.limit.n_cycles
+
     def _train_cycles(self) -> None:
         """Go through the epochs until a callback, divergence or a score ends them."""
         try:
-            if len(self.lanes) == 1:
+            if self._is_over:
+                pass
+            elif len(self.lanes) == 1:
                 self.lanes[0].train(self.n_epochs)
             else:
                 self._train_in_turn()
@@ -130,7 +243,7 @@ class Run:
 
     def _train_in_turn(self) -> None:
         """Train chain after chain, cycle by cycle, up to the cycle in which one was stopped."""
-        for cycle in range(self.n_planned):
+        while (cycle := self._n_ended) < self.n_planned:
             for lane in self.lanes:
                 if not lane.has_diverged:
                     lane.train(self.n_epochs, until=cycle + 1)
@@ -142,17 +255,56 @@ class Run:
                 return
 
     def _end_cycle(self) -> bool:
+        """End a cycle, and return whether to end the run."""
+        if self.limit is None:
+            return self._keep_cycle()
+        with self.limit.ending_cycle():
+            return self._keep_cycle()
+
+    def _is_out_of_time(self) -> bool:
+        """Plan the cycles to come by the time that is left; return whether there are none."""
+        if self.limit is None or any(lane.is_stopped for lane in self.lanes):
+            return False
+        is_over = self.limit.is_over(self._n_ended, is_kept=bool(self.states))
+        self.n_planned = self._n_ended if is_over else self.limit.n_cycles
+        return is_over
+
+    def _keep_cycle(self) -> bool:
         """Keep the chains' states if all are finite, and return whether to end the run."""
         parts = [lane.states(self._n_ended) for lane in self.lanes]
         self._n_ended += 1
         states = [state for part in parts if part is not None for state in part]
         if any(part is None for part in parts):
             self.n_diverged += 1
-            return False
+            return self._is_out_of_time()
         # Ctrl-C may come in between: whoever judges then forgets the cycle that is not kept here.
         is_enough = self.on_cycle is not None and self.on_cycle(states)
         self.states.append(states)
-        return is_enough
+        is_enough = is_enough or self._is_out_of_time()
+        if self.keep is not None:
+            with self._noticing_failure():
+                self._hand_over(self.keep, is_enough)
+        return is_enough or self.failure is not None
+
+    def _hand_over(self, keep: Callable[[Options], object], is_enough: bool) -> None:
+        """Let the run be kept where it stands."""
+        if len(self.lanes) > 1:  # each stands before an epoch
+            is_over = is_enough or any(lane.is_stopped for lane in self.lanes)
+            self._noted = self._capture(is_over=is_over)
+        # Nothing is noted where a callback stopped the run in its first epochs.
+        if self._noted and self.failure is None:
+            keep(self._noted)
+
+    @contextlib.contextmanager
+    def _noticing_failure(self) -> Iterator[None]:
+        """End the run with the cycle where it cannot be kept, and lose no snapshot.
+
+        A disk may be full, or a callback may hold by now what no file can keep.
+        """
+        try:
+            yield
+        except NOT_KEPT as error:
+            self.failure = error
 
     def _load_last(self) -> None:
         """Load the last snapshot that counts into each net."""

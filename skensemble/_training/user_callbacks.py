@@ -160,3 +160,9 @@ def is_print_log(item: CallbackLike) -> bool:
 
 def _without_name(item: CallbackLike) -> Callback | type[Callback]:
     return item[1] if isinstance(item, tuple | list) else item
+
+
+def own_attributes(callback: Callback) -> dict[str, object]:
+    """Return what a callback has noted itself: attributes that are no parameters of it."""
+    given = callback.get_params(deep=False) if hasattr(callback, "get_params") else {}
+    return {k: v for k, v in vars(callback).items() if k not in given or v is not given[k]}

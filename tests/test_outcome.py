@@ -1,0 +1,66 @@
+"""What a run leaves."""
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+
+from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+from skensemble.outcome import Outcome, choose_members
+
+
+@pytest.fixture
+def outcomes(monkeypatch):
+    """Collect what runs leave."""
+    made, begin = [], Outcome.__init__
+
+    def note(self, *args):
+        begin(self, *args)
+        made.append(self)
+
+    monkeypatch.setattr(Outcome, "__init__", note)
+    return made
+
+
+def test_the_ensemble_of_the_cycles_so_far(iris, outcomes):
+    model = SnapshotEnsembleClassifier(max_epochs=4, n_cycles=3, random_state=0).fit(*iris)
+    (outcome,) = outcomes
+    fitted = outcome.finish([])
+    np.testing.assert_array_equal(fitted.member_weights, model.member_weights_)
+    del outcome.run.states[1:], outcome.unseen.cycles[1:]
+    fitted = outcome.finish([])
+    assert (fitted.n_cycles, len(fitted.snapshots)) == (1, model.n_chains_)
+    np.testing.assert_allclose(fitted.member_weights, 1 / model.n_chains_)
+    assert fitted.resume.generators == []
+
+
+def test_a_later_call_adds_to_the_cycles_before(iris, outcomes):
+    model = SnapshotEnsembleClassifier(max_epochs=4, n_cycles=2, random_state=0)
+    model.fit(*iris).partial_fit(*iris)
+    assert outcomes[1].finish([]).n_cycles == 3
+    assert outcomes[1].call.n_before == 2
+
+
+def test_a_budget_that_was_too_short_is_told(diabetes, outcomes):
+    with pytest.warns(ConvergenceWarning, match="Got max_epochs=6 and n_cycles=3"):
+        SnapshotEnsembleRegressor(
+            max_epochs=6, n_cycles=3, lr=5e-4, random_state=0, early_stopping=False
+        ).fit(*diabetes)
+    outcomes[0].call = outcomes[0].call._replace(is_one_cycle=True)
+    assert outcomes[0].messages() == []
+
+
+def test_what_kept_the_run_from_being_written_is_raised_at_the_end(iris, outcomes):
+    SnapshotEnsembleClassifier(max_epochs=4, n_cycles=3, random_state=0).fit(*iris)
+    outcomes[0].run.failure = OSError(28, "No space left on device")
+    with pytest.raises(OSError, match=r"No space left.*keeps the 3 cycles") as raised:
+        outcomes[0].messages()
+    assert raised.value.errno == 28
+
+
+def test_members_are_chosen_by_other_rows(digits):
+    X, y = digits
+    model = SnapshotEnsembleClassifier(max_epochs=4, n_cycles=3, random_state=0).fit(X, y)
+    model.set_params(members=1)
+    chosen = choose_members(model, model._fitted_, X[:50], y[:50], None)
+    np.testing.assert_allclose(chosen.stage_weights[-1], [0, 0, 1])
+    assert chosen.nets is model._fitted_.nets
