@@ -48,6 +48,7 @@ DIFFERENT = {
     "nested": ([[1], 2], [[1, 2]]),
     "signs": (0.0, -0.0),
     "keys": ({"a": 1}, {"b": 1}),
+    "order of keys": ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
     "dtypes": (np.float32(1), np.float64(1)),
     "shapes": (np.zeros((2, 3)), np.zeros((3, 2))),
     "objects": (np.array([1, "a"], object), np.array([1, "b"], object)),
@@ -79,7 +80,7 @@ def test_things_that_differ_have_two(pair):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ({"a": 1, "b": [2]}, {"b": [2], "a": 1}),
+        ({"a": 1, "b": [2]}, {"a": 1, "b": [2]}),
         ({3, 1, 2}, {1, 2, 3}),
         (float("nan"), float("nan")),
         (np.asfortranarray(np.ones((3, 2))), np.ones((3, 2))),

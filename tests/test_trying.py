@@ -38,7 +38,7 @@ def test_zeros_are_as_the_module_takes_rows():
 def test_a_module_may_refuse_zeros(tmp_path):
     X, y = numbers()
     model = SnapshotEnsembleClassifier(Strict, **QUICK).fit(X, y)
-    assert not runs_on_zeros(model.net_, model._fitted_.intake)
+    assert not runs_on_zeros(model._fitted_)
     model.save(tmp_path / "model")
     loaded = skensemble.load(tmp_path / "model", module=Strict)
     assert np.array_equal(loaded.predict_proba(X), model.predict_proba(X))

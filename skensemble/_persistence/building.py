@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from skensemble._training.state import noting_nothing
 from skensemble._types import ModuleLike, Options
 from skensemble._warnings import short, warn
 from skensemble.fitted import Fitted, Resume
@@ -72,8 +71,7 @@ def construct(
     else:
         go_on(nets, values["net"], state)
     if values["net"]["runs_on_zeros"] and then.module is not None:
-        with noting_nothing(nets[0].module_):
-            try_out(fitted)
+        try_out(fitted)
     return Loaded(estimator, fitted, values["training"])
 
 

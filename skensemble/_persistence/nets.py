@@ -26,7 +26,7 @@ def write_net(encoder: Encoder, fitted: Fitted) -> Options:
         "settings": {name: encoder.encode_named(name, getattr(net, name)) for name in names},
         "sizes": encoder.encode_named("module__*", sizes if _is_ours(module) else {}),
         "takes_first": bool(net.takes_first_),
-        "runs_on_zeros": runs_on_zeros(net, fitted.intake),
+        "runs_on_zeros": runs_on_zeros(fitted),
         "frozen": [name for name, p in module.named_parameters() if not p.requires_grad],
         "attributes": attributes_of(module),
         "history": _write_history(encoder, list(net.history_)),

@@ -16,7 +16,6 @@ from skensemble._nets.inference import member_outputs
 from skensemble._nets.modules import constructor_of
 from skensemble._nets.snapshots import named_tensors
 from skensemble._training.making import N_PROBE_ROWS, Recipe
-from skensemble._training.net import SnapshotNet
 from skensemble._training.state import noting_nothing
 from skensemble._types import Batch, Options
 from skensemble._warnings import short
@@ -100,12 +99,12 @@ def _zeros_of(n: int, shape: Any, kinds: Any, dtype: torch.dtype) -> Any:
     return torch.zeros(n, *shape, dtype=types.get(kinds, dtype))
 
 
-def runs_on_zeros(net: SnapshotNet, intake: Intake) -> bool:
+def runs_on_zeros(fitted: Fitted) -> bool:
     """Tell whether a module takes rows of zeros: one of the user's may refuse them."""
-    alone = net.of_one_chain()
+    alone = fitted.nets[0].of_one_chain()
     try:
         with noting_nothing(alone.module_):  # it may count its calls
-            alone.probe(to_device(zeros_for(intake), net.device))
+            alone.probe(to_device(zeros_for(fitted.intake), alone.device))
     except Exception:  # whatever a module of the user's raises
         return False
     return True
@@ -119,7 +118,8 @@ def try_out(fitted: Fitted) -> None:
     zeros = zeros_for(fitted.intake)
     n = len(next(iter(zeros.values())) if isinstance(zeros, dict) else zeros)
     rows = to_device(zeros, device)
-    outputs = next(member_outputs(net, fitted.snapshots.to(device), members, [rows]))
+    with noting_nothing(net.module_):
+        outputs = next(member_outputs(net, fitted.snapshots.to(device), members, [rows]))
     shape = (len(members), n)
     is_flat = k == 1 and fitted.targets.default_criterion is nn.MSELoss
     if outputs.shape != (*shape, k) and not (is_flat and outputs.shape == shape):
