@@ -56,11 +56,12 @@ class Outcome:
     def finish(self, generators: list[Generators]) -> Fitted:
         """Return the ensemble of a run that is over, and write its file."""
         fitted = self._gather(generators)
-        if not self.run.interrupts.marked and self.run.failure is None:
-            try:
+        try:
+            self.file.wait()
+            if not self.run.interrupts.marked and self.run.failure is None:
                 self.file.finish(self.call.estimator, fitted, self._said())
-            except NOT_KEPT as error:
-                self.run.failure = error
+        except NOT_KEPT as error:
+            self.run.failure = error
         return fitted
 
     def _keep(self, stood: Options) -> None:

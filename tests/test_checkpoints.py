@@ -11,14 +11,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Mlp
+from conftest import Mlp, same
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
 from test_state import assert_same
 
 import skensemble
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble._persistence.checkpoints import Checkpoint
+from skensemble._persistence.foreign import name_of
+from skensemble._persistence.saving import Prepared
 from skensemble._training.run import Run
 
 
@@ -33,6 +36,7 @@ def kill_after(patch, n_cycles):
 
     def write_and_die(self, *args):
         write(self, *args)
+        self.wait()
         left[0] -= 1
         if not left[0]:
             raise Killed
@@ -229,7 +233,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_training(iris, tmp
 
 def test_a_full_disk_loses_no_snapshot(iris, tmp_path, monkeypatch):
     model = SnapshotEnsembleClassifier(
-        max_epochs=6, n_cycles=4, random_state=0, checkpoint_dir=tmp_path
+        max_epochs=12, n_cycles=6, random_state=0, checkpoint_dir=tmp_path
     )
     killed(monkeypatch, clone(model), *iris, after=2)
     (file,) = files(tmp_path)
@@ -240,15 +244,120 @@ def test_a_full_disk_loses_no_snapshot(iris, tmp_path, monkeypatch):
 
     whole = clone(model).set_params(checkpoint_dir=None).fit(*iris)
     with monkeypatch.context() as patch:
-        patch.setattr("skensemble._persistence.checkpoints.write_model", full)
-        with pytest.raises(OSError, match=r"No space left.*keeps the 3 cycles"):
+        patch.setattr(Prepared, "write", full)
+        # It shows at the end of the next cycle: training does not wait for the disk.
+        with pytest.raises(OSError, match=r"No space left.*keeps the 4 cycles"):
             model.fit(*iris)
-    assert model.n_cycles_ == 3
+    assert model.n_cycles_ == 4
     staged = list(whole.staged_predict_proba(iris[0]))
-    np.testing.assert_allclose(model.predict_proba(iris[0]), staged[2], rtol=1e-12)
+    np.testing.assert_allclose(model.predict_proba(iris[0]), staged[3], rtol=1e-12)
     assert files(tmp_path) == [file]
     assert file.read_bytes() == before
     assert_same(model.fit(*iris), whole)
+
+
+class OpensLate(Callback):
+    def on_epoch_end(self, net, **_):
+        if len(net.history) == 4:
+            self.file = iter([])
+
+
+class RecordsLate(Callback):
+    def on_epoch_end(self, net, **_):
+        if len(net.history) == 4:
+            net.history.record("what", iter([]))
+
+
+@pytest.mark.parametrize("callback", [OpensLate, RecordsLate])
+def test_what_cannot_be_kept_any_more_loses_no_snapshot(iris, tmp_path, callback):
+    model = SnapshotEnsembleClassifier(
+        Mlp, max_epochs=8, n_cycles=4, random_state=0, callbacks=[callback()]
+    )
+    whole = clone(model).set_params(callbacks=None).fit(*iris)
+    model.set_params(checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"expected a run that a file can keep.*keeps the \d cycl"):
+        model.fit(*iris)
+    assert 2 <= model.n_cycles_ < 4
+    kept = len(model.snapshots_)
+    assert same(model.snapshots_, whole.snapshots_[:kept])
+    assert skensemble.load(*files(tmp_path), module=Mlp, trusted=[name_of(callback)]).n_cycles_
+
+
+class CountsCalls(Mlp):
+    def forward(self, X):
+        self.n_calls = getattr(self, "n_calls", 0) + 1
+        return super().forward(X) / (1 + (self.n_calls % 7 if self.training else 0))
+
+
+def test_writing_and_reading_make_no_call_that_a_module_counts(iris, tmp_path, monkeypatch):
+    model = SnapshotEnsembleClassifier(CountsCalls, max_epochs=6, n_cycles=4, random_state=0)
+    whole = clone(model).fit(*iris)
+    model.set_params(checkpoint_dir=tmp_path)
+    killed(monkeypatch, clone(model), *iris)
+    for _ in range(2):  # goes on, and is found
+        found = clone(model).fit(*iris)
+        assert_same(found, whole)
+        assert found.net_.module_.n_calls == whole.net_.module_.n_calls
+
+
+def test_a_run_may_go_to_another_folder(iris, tmp_path, monkeypatch):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "one")
+    write = Checkpoint.write
+
+    def write_and_go(self, *args):
+        write(self, *args)
+        os.chdir(tmp_path / "two")
+
+    monkeypatch.setattr(Checkpoint, "write", write_and_go)
+    SnapshotEnsembleClassifier(
+        max_epochs=4, n_cycles=3, random_state=0, checkpoint_dir="files"
+    ).fit(*iris)
+    assert len(files(tmp_path / "one" / "files")) == 1
+    assert files(tmp_path / "two") == []
+
+
+def test_two_processes_that_fit_the_same_undo_nothing(iris, tmp_path, monkeypatch):
+    """The slower one is killed after the other has finished."""
+    model = SnapshotEnsembleClassifier(
+        max_epochs=4, n_cycles=4, random_state=0, checkpoint_dir=tmp_path
+    )
+    write = Checkpoint.write
+
+    def write_late(self, *args):
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoint, "write", write)
+            clone(model).fit(*iris)
+        write(self, *args)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "write", write_late)
+        with pytest.raises(Killed):
+            clone(model).fit(*iris)
+    no_training(monkeypatch)
+    assert model.fit(*iris).n_cycles_ == 4
+
+
+def test_a_folder_in_the_place_of_a_file_is_told(iris, tmp_path):
+    model = SnapshotEnsembleClassifier(
+        max_epochs=2, n_cycles=2, random_state=0, checkpoint_dir=tmp_path
+    )
+    clone(model).fit(*iris)
+    (file,) = files(tmp_path)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(OSError, match=r"Got checkpoint_dir=.*expected files of fits that can be"):
+        clone(model).fit(*iris)
+    for path in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(
+            OSError, match=r"Got resume_from=.*expected a file of a fit that can be"
+        ):
+            clone(model).fit(*iris, resume_from=path)
+    with pytest.raises(TypeError, match="Got resume_from=3, but expected the path"):
+        clone(model).fit(*iris, resume_from=3)
+    assert skensemble.prune_checkpoints(tmp_path) == []
 
 
 def test_a_seed_that_is_drawn_is_warned_of(iris, tmp_path):
@@ -295,9 +404,11 @@ import os, signal, sys
 from sklearn.datasets import load_iris
 from skensemble import SnapshotEnsembleClassifier
 from skensemble._persistence.checkpoints import Checkpoint
+from skensemble._persistence.saving import Prepared
 write = Checkpoint.write
 def write_and_die(self, *args):
     write(self, *args)
+    self.wait()
     os.kill(os.getpid(), getattr(signal, sys.argv[2]))
 Checkpoint.write = write_and_die
 SnapshotEnsembleClassifier(max_epochs=6, random_state=0, checkpoint_dir=sys.argv[1]).fit(

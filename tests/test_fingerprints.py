@@ -1,8 +1,16 @@
 """Fingerprints tell apart what differs, and nothing else, in any process."""
 
+import copy
+import dataclasses
+import datetime
 import functools
+import math
+import pickle
+import random
 import subprocess
 import sys
+import threading
+import types
 
 import numpy as np
 import pandas as pd
@@ -16,6 +24,11 @@ from torch import nn
 from skensemble._persistence.fingerprints import fingerprint
 
 FACTOR = 1.0
+
+DAY = datetime.date(2020, 1, 1)
+
+#: A column whose values lie apart in memory.
+COLUMN = pd.DataFrame(np.ones((2, 3)))[1]
 
 
 def falls(at):
@@ -35,6 +48,91 @@ def frozen(module):
 def linear(seed=0):
     torch.manual_seed(seed)
     return nn.Linear(3, 2)
+
+
+def of_module(source, **held):
+    """Return the function `f` of a module of the user's that holds some other things."""
+    there = {"__name__": "mine", **held}
+    exec(source, there)
+    return there["f"]
+
+
+def package(helper):
+    made = types.ModuleType("helpers_of_mine")
+    made.helper = helper
+    return made
+
+
+def hooked(factor):
+    layer = nn.ReLU()
+    layer.register_forward_hook(lambda *given: factor * given[2])
+    return layer
+
+
+def pair_of_layers(*, tied):
+    layers = nn.Sequential(linear(), linear())
+    if tied:
+        layers[1].weight = layers[0].weight
+    return layers
+
+
+def twice(layer):
+    return nn.Sequential(layer, nn.Tanh(), layer)
+
+
+class Slotted:
+    __slots__ = ("factor",)
+
+    def __init__(self, factor):
+        self.factor = factor
+
+
+class Derived(Slotted):
+    pass
+
+
+@dataclasses.dataclass
+class Settings:
+    factor: float
+
+
+class Listed(list):
+    pass
+
+
+def listed(name):
+    made = Listed()
+    made.name = name
+    return made
+
+
+def counting(n):
+    def count():
+        return count.n
+
+    count.n = n
+    return count
+
+
+NAMES = "def f(x): return x * held"
+CALLS = "def f(x): return held(x)"
+ACTS = "def f(x): return [(lambda z: held(z))(z) for z in x]"
+REACHES = "def f(x): return helpers.helper(x)"
+
+#: What a function may name of its module, in two versions.
+HELD = {
+    "an array": (NAMES, np.ones(2), np.zeros(2)),
+    "a list": (NAMES, [1], [2]),
+    "a dict": (NAMES, {"a": 1}, {"a": 2}),
+    "a tensor": (NAMES, torch.ones(2), torch.zeros(2)),
+    "an object": (NAMES, types.SimpleNamespace(a=1), types.SimpleNamespace(a=2)),
+    "an object of ones own": (NAMES, Slotted(1), Slotted(2)),
+    "a layer": (CALLS, nn.ReLU(), nn.Tanh()),
+    "a builtin": (CALLS, math.sin, math.cos),
+    "a ufunc": (CALLS, np.sin, np.cos),
+    "a partial": (CALLS, functools.partial(pow, 2), functools.partial(pow, 3)),
+    "a function within another": (ACTS, times(1), times(2)),
+}
 
 
 #: Pairs of values that are two things.
@@ -67,6 +165,23 @@ DIFFERENT = {
     "frames": (pd.DataFrame({"a": [1, 2]}), pd.DataFrame({"a": [1, 3]})),
     "generators": (np.random.RandomState(0), np.random.RandomState(1)),
     "optimizers": (torch.optim.Adam, torch.optim.AdamW),
+    "hooks": (hooked(1), hooked(2)),
+    "tied weights": (pair_of_layers(tied=True), pair_of_layers(tied=False)),
+    "a layer twice": (twice(nn.ReLU()), nn.Sequential(nn.ReLU(), nn.Tanh())),
+    "slots": (Slotted(1), Slotted(2)),
+    "slots of a base": (Derived(1), Derived(2)),
+    "dataclasses": (Settings(1), Settings(2)),
+    "lists that hold more": (listed("a"), listed("b")),
+    "attributes of functions": (counting(1), counting(2)),
+    "bound builtins": ([1].index, [2].index),
+    "masks": (np.ma.array([1, 2], mask=[0, 1]), np.ma.array([1, 2], mask=[0, 0])),
+    "fields": (np.zeros(2, [("a", "i4")]), np.zeros(2, [("b", "i4")])),
+    "random": (random.Random(0), random.Random(1)),
+    "deleters": (property(fdel=times(1)), property(fdel=times(2))),
+    "names through a module": tuple(
+        of_module(REACHES, helpers=package(times(factor))) for factor in (1, 2)
+    ),
+    **{f"held: {k}": tuple(of_module(s, held=v) for v in pair) for k, (s, *pair) in HELD.items()},
 }
 
 
@@ -89,6 +204,16 @@ def test_things_that_differ_have_two(pair):
         (linear(), linear()),
         (EarlyStopping(), EarlyStopping()),
         (pd.DataFrame({"a": ["x", None]}), pd.DataFrame({"a": ["x", None]})),
+        ([(1, 2)] * 2, [(1, 2), tuple(range(1, 3))]),
+        ([DAY] * 2, [DAY, DAY.replace()]),
+        (np.array([DAY] * 2, object), np.array([DAY, DAY.replace()], object)),
+        (COLUMN, COLUMN.copy()),
+        (COLUMN, COLUMN.set_axis(["a", "b"])),
+        (pair_of_layers(tied=True), pickle.loads(pickle.dumps(pair_of_layers(tied=True)))),
+        (hooked(1), hooked(1)),
+        (Settings(1), Settings(1)),
+        (threading.Lock(), threading.Lock()),
+        (list[int], list[int]),
     ],
 )
 def test_equal_things_have_one(one, other):
@@ -99,6 +224,30 @@ def test_a_function_is_its_code_and_what_it_names(monkeypatch):
     before = fingerprint(falls)
     monkeypatch.setattr(sys.modules[__name__], "FACTOR", 2.0)
     assert fingerprint(falls) != before
+
+
+def test_a_class_is_the_same_after_it_was_copied():
+    """To copy or pickle an object leaves a mark on its class."""
+
+    class Held:
+        pass
+
+    before = fingerprint(Held)
+    copy.copy(Held())
+    assert "__slotnames__" in vars(Held)
+    assert fingerprint(Held) == before
+
+
+def test_a_function_may_close_over_nothing_yet():
+    def early():
+        return late()
+
+    before = fingerprint(early)
+
+    def late():
+        return 1
+
+    assert fingerprint(early) != before
 
 
 def test_a_class_is_its_methods():

@@ -1,5 +1,7 @@
 """What a call is, part by part."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -96,6 +98,45 @@ def test_the_column_of_an_array_is_named():
 )
 def test_the_argument_that_differs_is_named(one, other, named):
     assert tell_apart(identity(TABLE, **one), identity(TABLE, **other)) == named
+
+
+def test_how_columns_lie_in_memory_does_not_count():
+    """Joblib's hash of an array hangs on its strides, and of objects on which are one."""
+    frame = pd.DataFrame(TABLE)
+    assert identity(frame, frame[0]) == identity(*pickle.loads(pickle.dumps((frame, frame[0]))))
+    rows = [[1.0, 2.0]] * 3
+    assert identity(rows) == identity([list(row) for row in rows])
+
+
+def test_names_of_columns_count_with_their_type():
+    one, other = pd.DataFrame(TABLE), pd.DataFrame(TABLE, columns=["0", "1", "2"])
+    assert "columns of X" in tell_apart(identity(one), identity(other))
+
+
+def test_the_order_of_class_weights_does_not_count():
+    one, other = {"a": 1, "b": 2}, {"b": 2, "a": 1}
+    models = [SnapshotEnsembleClassifier(class_weight=weight) for weight in (one, other)]
+    assert identity(TABLE, model=models[0]) == identity(TABLE, model=models[1])
+
+
+def test_torchs_default_type_counts():
+    one = identity(TABLE)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert tell_apart(one, identity(TABLE)) == ["torch's default type"]
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_what_an_earlier_call_learned_counts(iris):
+    """Of two ensembles with the same snapshots, one knows a class that the other does not."""
+    X, y = iris[0][:100], np.array(["a", "b"])[iris[1][:100]]
+    found = []
+    for last in ("c", "d"):
+        model = SnapshotEnsembleClassifier(max_epochs=2, n_cycles=2, random_state=0)
+        model.partial_fit(X, y, classes=["a", "b", last])
+        found.append(identify(model, {}, 0, model._fitted_))
+    assert tell_apart(*found) == ["ensemble before"]
 
 
 def test_another_version_is_another_fit(monkeypatch):

@@ -1,10 +1,14 @@
 """A run that goes on where another stood ends with the bits of an undisturbed one."""
 
 import copy
+import itertools
 
+import numpy as np
 import pytest
 import torch
-from conftest import Mlp, same
+from conftest import Items, Mlp, same
+from sklearn.base import clone
+from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer, GradientNormClipping
 from torch import nn
 
@@ -30,6 +34,91 @@ class Counting(nn.Module):
         return self.layers(X) / (1 + self.n_batches % 7)
 
 
+class Box:
+    def __init__(self):
+        self.n = 0
+
+
+class Noting(nn.Module):
+    """A network whose training hangs on all that a module may hold beside its tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+        self.seen, self.counts, self.box, self.total = [], {"n": 0}, Box(), torch.zeros(1)
+        self.rng, self.generator = np.random.default_rng(0), torch.Generator().manual_seed(3)
+
+    def forward(self, X):
+        if not self.training:
+            return self.layer(X)
+        self.seen.append(0)
+        self.counts["n"] += 1
+        self.box.n += 1
+        self.total = self.total + 1
+        noise = torch.randn(X.shape, generator=self.generator) * self.rng.random()
+        n = len(self.seen) % 7 + self.counts["n"] % 5 + self.box.n % 11
+        return self.layer(X + noise) / (1 + n) + self.total % 3
+
+
+class Hidden(nn.Module):
+    """A network that tells what it counts by torch's own way alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.count = nn.Linear(64, 10), itertools.count()
+
+    def get_extra_state(self):
+        return {"n": self.count.__reduce__()[1][0]}
+
+    def set_extra_state(self, state):
+        self.count = itertools.count(state["n"])
+
+    def forward(self, X):
+        return self.layer(X) / (1 + (next(self.count) % 7 if self.training else 0))
+
+
+class CountingSteps(torch.optim.Optimizer):
+    """An optimizer that holds more than its state dict."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+        self.n_steps, self.inner = 0, torch.optim.Adam(self.param_groups[0]["params"])
+
+    def step(self, closure=None):
+        self.n_steps += 1
+        self.inner.param_groups[0]["lr"] = self.param_groups[0]["lr"] / (1 + self.n_steps % 7)
+        return self.inner.step(closure)
+
+
+class CountingNet(NeuralNetClassifier):
+    def initialize(self):
+        self.n_losses = 0
+        return super().initialize()
+
+    def get_loss(self, y_pred, y_true, *args, training=False, **kwargs):
+        self.n_losses += training
+        loss = super().get_loss(y_pred, y_true, *args, training=training, **kwargs)
+        return loss * (1 + self.n_losses % 7)
+
+
+class Decaying(Callback):
+    """Keeps what it notes under names that skorch takes for those of parameters."""
+
+    def __init__(self, n=0):
+        self.n = n
+
+    def on_train_begin(self, net, **_):
+        self.seen, self.sums = [], np.zeros(1)
+
+    def on_epoch_end(self, net, **_):
+        self.n += 1
+        self.seen.append(0)
+        self.sums += 1
+        with torch.no_grad():
+            for parameter in net.module_.parameters():
+                parameter.mul_(1 - 1e-3 * (self.n + len(self.seen) + self.sums[0]))
+
+
 CASES = {
     "chains": {"module__dropout": 0.3},
     "one chain": {"n_chains": 1, "module__dropout": 0.2},
@@ -50,6 +139,13 @@ CASES = {
         "callbacks": [EarlyStopping("train_loss", patience=1, threshold=0.1)],
     },
     "scores": {"module": Counting, "callbacks": [EpochScoring("accuracy", on_train=True)]},
+    "notes of a module": {"module": Noting},
+    "notes of a module, in turn": {"module": Noting, "n_chains": 2},
+    "extra state": {"module": Hidden},
+    "notes of an optimizer": {"module": Mlp, "optimizer": CountingSteps},
+    "notes of a net": {"module": Mlp, "net": CountingNet, "criterion": nn.CrossEntropyLoss},
+    "notes of a callback": {"module": Mlp, "callbacks": [Decaying()]},
+    "types of an optimizer": {"optimizer": "NAdam", "n_rows": 30},
     "frozen": {"module": Counting, "callbacks": [Freezer("layers.0.*", at=3)]},
 }
 
@@ -94,8 +190,9 @@ def assert_same(one, other):
 @pytest.mark.parametrize("options", CASES.values(), ids=CASES)
 def test_a_run_goes_on_to_the_same_bits(digits, options, monkeypatch):
     """Promise 12; a later call goes on to the same bits too."""
-    X, y = digits[0][:300], digits[1][:300]
-    options = {"max_epochs": 6, "n_cycles": 4, "random_state": 1, **options}
+    options = {"max_epochs": 6, "n_cycles": 4, "random_state": 1, **copy.deepcopy(options)}
+    n_rows = options.pop("n_rows", 300)
+    X, y = digits[0][:n_rows], digits[1][:n_rows]
     if options.get("optimizer") == "LBFGS":
         options["max_epochs"] = 3
     whole = SnapshotEnsembleClassifier(**options).fit(X, y)
@@ -109,6 +206,28 @@ def test_a_run_goes_on_to_the_same_bits(digits, options, monkeypatch):
             model = SnapshotEnsembleClassifier(**options).fit(X, y)
         assert_same(model, whole)
     assert_same(model.partial_fit(X, y), whole.partial_fit(X, y))
+
+
+class Noisy(Items):
+    """A dataset with a generator of its own."""
+
+    def __init__(self, *rows):
+        super().__init__(*rows)
+        self.rng = np.random.default_rng(0)
+
+    def __getitem__(self, index):
+        X, y = super().__getitem__(index)
+        return X + self.rng.random(), y
+
+
+def test_the_generator_of_a_dataset_goes_on(digits, monkeypatch):
+    rows = [torch.from_numpy(part[:200]) for part in digits]
+    model = SnapshotEnsembleClassifier(Mlp, max_epochs=4, n_cycles=4, random_state=1)
+    with monkeypatch.context() as patch:
+        notes = note_stood(patch)
+        whole = clone(model).fit(Noisy(*rows), None)
+    go_on(monkeypatch, *notes[1])
+    assert_same(clone(model).fit(Noisy(*rows), None), whole)
 
 
 def test_a_net_is_put_where_another_stood(digits):

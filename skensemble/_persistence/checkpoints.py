@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -20,7 +21,7 @@ from .container import Fault, sweep
 from .fingerprints import fingerprint
 from .identity import Identity, identify, tell_apart
 from .loading import read_model
-from .saving import check_estimator_is_kept, new_encoder, write_model
+from .saving import check_estimator_is_kept, new_encoder, prepare_model
 from .stored import refusal
 
 #: Seconds after which a file that is half written is thought to be of a process that was killed.
@@ -74,14 +75,14 @@ class Checkpoint:
         # A run may go to another folder meanwhile.
         self.folder = None if folder is None else Path(folder).absolute()
         self.identity = identity
+        name = f"{_PREFIX}{fingerprint(identity)}{_SUFFIX}"
+        #: Where the file is, or is to be.
+        self.path = None if self.folder is None else self.folder / name
+        #: Training needs no disk, and goes on while the file is written.
+        self._writer = ThreadPoolExecutor(max_workers=1)
+        self._writing: Future[None] | None = None
         #: Tells the file that was last written here from others.
         self._own: tuple[int, int] | None = None
-
-    @property
-    def path(self) -> Path | None:
-        """Where the file is, or is to be."""
-        name = f"{_PREFIX}{fingerprint(self.identity)}{_SUFFIX}"
-        return None if self.folder is None else self.folder / name
 
     def open_folder(self) -> None:
         """Make the folder, refuse one that cannot be written to, and sweep it."""
@@ -119,7 +120,14 @@ class Checkpoint:
             return None
 
     def write(self, estimator: NetParameters, fitted: Fitted, stood: Options) -> None:
-        """Write the cycles so far, and where the run stands."""
+        """Write the cycles so far, and where the run stands, while training goes on.
+
+        Raises
+        ------
+        OSError
+            If the file before could not be written.
+        """
+        self.wait()
         if self._is_behind(stood):
             return
         nets = [net.of_one_chain() for net in fitted.nets]
@@ -129,6 +137,20 @@ class Checkpoint:
         """Write what a whole fit leaves, with all that a later call needs to go on."""
         told = [[text, category.__name__] for text, category in messages]
         self._write(estimator, fitted, {"messages": told}, include=("training",))
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until the file is written.
+
+        Raises
+        ------
+        OSError
+            If it could not be.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None and self.path is not None:
+            writing.result()
+            self._own = _mark_of(self.path)
 
     def _write(
         self,
@@ -137,10 +159,11 @@ class Checkpoint:
         extra: Options,
         include: tuple[str, ...] = (),
     ) -> None:
+        self.wait()
         if self.path is not None:
             extra = {"identity": self.identity, **extra}
-            write_model(self.path, estimator, fitted, include=("unseen", *include), extra=extra)
-            self._own = _mark_of(self.path)
+            model = prepare_model(estimator, fitted, include=("unseen", *include), extra=extra)
+            self._writing = self._writer.submit(model.write, self.path)
 
     def _is_behind(self, stood: Options) -> bool:
         """Tell whether another process that fits the same has come further."""

@@ -4,13 +4,13 @@ import json
 import os
 import platform
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sklearn
 import torch
 
-from skensemble._types import Array, Options
+from skensemble._types import Array, Options, State
 from skensemble._warnings import short
 from skensemble.fitted import Fitted
 from skensemble.parameters import NetParameters
@@ -60,6 +60,13 @@ def write_model(
     OSError
         If the file cannot be written. Nothing is left behind, and the old file stays.
     """
+    prepare_model(estimator, fitted, include=include, extra=extra).write(path)
+
+
+def prepare_model(
+    estimator: NetParameters, fitted: Fitted, *, include: Collection[str] = (), extra: Any = None
+) -> "Prepared":
+    """Read all that a file is to hold; see :func:`write_model`. It can be written at any time."""
     encoder = Encoder(_write_other)
     document = {
         "versions": _versions(),
@@ -70,21 +77,35 @@ def write_model(
         "state": write_state(encoder, fitted) if "training" in include else None,
         "training": encoder.encode_named("extra", extra),
     }
-    stacks, places = fitted.snapshots.whole
-    laid = lay_out(stacks)
-    document["snapshots"] = {
-        "stacks": [_describe(name, stack) for name, stack in stacks.items()],
-        "places": encoder.encode(np.asarray(places, dtype=np.int64)),
-        "digests": encoder.encode(digests_of(laid, len(places))),
-    }
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False)
-    texts = {
-        "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
-        "digest": content_digest(text, encoder.arrays, _shapes(laid)).hex(),
-        "document": text,
-    }
-    write_container(path, {**encoder.arrays, **laid}, texts)
+    return Prepared(document, encoder, *fitted.snapshots.whole)
+
+
+class Prepared(NamedTuple):
+    """What a file is to hold."""
+
+    document: Options
+    encoder: Encoder
+    #: Of the snapshots, and where in them each snapshot is.
+    stacks: State
+    places: Array
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the file."""
+        encoder, laid = self.encoder, lay_out(self.stacks)
+        snapshots = {
+            "stacks": [_describe(name, stack) for name, stack in self.stacks.items()],
+            "places": encoder.encode(np.asarray(self.places, dtype=np.int64)),
+            "digests": encoder.encode(digests_of(laid, len(self.places))),
+        }
+        document = {**self.document, "snapshots": snapshots}
+        text = json.dumps(document, separators=(",", ":"), allow_nan=False)
+        texts = {
+            "format": FORMAT,
+            "format_version": str(FORMAT_VERSION),
+            "digest": content_digest(text, encoder.arrays, _shapes(laid)).hex(),
+            "document": text,
+        }
+        write_container(path, {**encoder.arrays, **laid}, texts)
 
 
 def check_estimator_is_kept(estimator: NetParameters) -> None:

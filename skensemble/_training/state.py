@@ -15,6 +15,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skensemble._compat import module_names, modules_of, optimizers_of
+from skensemble._data.rows import DatasetRows
 from skensemble._nets.snapshots import load_state, state_of
 from skensemble._types import Options, State
 
@@ -25,6 +26,14 @@ from .user_callbacks import own_attributes
 
 #: Attributes of a module that hold its tensors, its parts and its hooks.
 _OF_MODULE = set(vars(nn.Module())) - {"training"}
+
+
+#: Attributes of a net that skorch and this package make by themselves.
+_OF_NET = {
+    *("initialized_", "init_context_", "prefixes_", "cuda_dependent_attributes_"),
+    *("virtual_params_", "classes_inferred_", "callbacks_", "history_"),
+    *("session_", "batched_", "takes_first_"),
+}
 
 
 def capture(lane: Lane, *, has_begun: bool = False) -> Options:
@@ -61,7 +70,7 @@ def restore(lane: Lane, state: Options, taken: list[State | None]) -> None:
     if state["total"] is not None:
         recorder.total = torch.tensor(state["total"], dtype=torch.float64)
     if state["rows"]:
-        put_back(lane.rows.X, state["rows"])
+        put_back(_dataset_of(lane.rows), state["rows"])
     session.rate.skip(recorder.step)
     session.budget.left = state["n_left"]
     lane.is_stopped, lane.has_diverged = state["is_stopped"], state["has_diverged"]
@@ -191,9 +200,10 @@ def _notes_of_net(net: SnapshotNet) -> Options:
     """Copy what a net of the user's has noted; ours notes nothing."""
     if type(net).__module__.partition(".")[0] in ("skensemble", "skorch"):
         return {}
-    given = [*net.get_params(deep=False), "history_", "callbacks_", "session_", "batched_"]
-    kept = [*(*module_names(net), "criterion", *optimizers_of(net))]
-    return take_notes(net, without=[*given, *(f"{name}_" for name in kept)])[0]
+    given = {name for cls in type(net).__mro__ for name in inspect.signature(cls).parameters}
+    kept = {f"{name}_" for name in (*module_names(net), "criterion", *optimizers_of(net))}
+    others = {name for name in vars(net) if name.startswith("_") or "__" in name}
+    return take_notes(net, without=given | kept | others | _OF_NET)[0]
 
 
 def _notes_of_optimizer(optimizer: torch.optim.Optimizer) -> Options:
@@ -206,7 +216,10 @@ def _notes_of_optimizer(optimizer: torch.optim.Optimizer) -> Options:
 
 def _notes_of_rows(rows: Rows) -> Options:
     """Copy what a dataset of the user's has noted, such as where its generator stands."""
-    dataset = getattr(rows, "X", None)
-    if not isinstance(dataset, torch.utils.data.Dataset):
-        return {}
-    return take_notes(dataset, is_short=True)[0]
+    dataset = _dataset_of(rows)
+    return {} if dataset is None else take_notes(dataset, is_short=True)[0]
+
+
+def _dataset_of(rows: Rows) -> object | None:
+    """Return the dataset of the user's that rows are read from; None: they are in memory."""
+    return getattr(rows.X, "dataset", None) if isinstance(rows, DatasetRows) else None
