@@ -168,5 +168,5 @@ def test_faults_are_of_one_kind(path):
     path.write_bytes(data[:-1])
     with pytest.raises(Fault):
         parse(path)
-    with pytest.raises(ValueError, match=r"Got path='.*model', a file with .* whole and unchanged"):
+    with pytest.raises(ValueError, match=r"Got path=.*, a file with .* whole and unchanged"):
         skensemble.load(path)
