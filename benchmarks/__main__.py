@@ -1,7 +1,7 @@
 """``python -m benchmarks`` and a command: fit, predict, ... as ``--help`` lists them."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def main(given: Sequence[str] | None = None) -> None:
     """Run one benchmark, print its tables, and write them as JSON if asked to."""
     arguments = parser().parse_args(given)
     if arguments.command in COMMANDS:
-        results = {"": measured(arguments)}
+        results = {"": measured(COMMANDS[arguments.command], arguments)}
     else:
         results = ON_TABLES[arguments.command](arguments)
     print(machine())
@@ -67,9 +67,9 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def measured(arguments: argparse.Namespace) -> Rows:
+def measured(run: Callable[..., Rows], arguments: argparse.Namespace) -> Rows:
     """Return the rows of a benchmark of speed or memory."""
-    return COMMANDS[arguments.command](
+    return run(
         repeats=2 if arguments.smallest else arguments.repeats,
         smallest=arguments.smallest,
         peers=arguments.peers,
@@ -127,8 +127,7 @@ def run_onnx(arguments: argparse.Namespace) -> dict[str, Rows]:
     """Return the rows of its only table, which has no title."""
     from . import onnx  # needs pandas and onnxruntime
 
-    repeats = 2 if arguments.smallest else arguments.repeats
-    return {"": onnx.run(repeats, arguments.smallest, arguments.peers)}
+    return {"": measured(onnx.run, arguments)}
 
 
 def run_limit(arguments: argparse.Namespace) -> dict[str, Rows]:

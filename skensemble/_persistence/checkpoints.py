@@ -1,6 +1,7 @@
 """The file of a fit: written after every cycle, and found by the next fit of the same kind."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +23,6 @@ from .fingerprints import fingerprint
 from .identity import Identity, identify, tell_apart
 from .loading import read_model
 from .saving import check_estimator_is_kept, new_encoder, prepare_model
-from .stored import refusal
 
 #: Seconds after which a file that is half written is thought to be of a process that was killed.
 _ABANDONED = 3_600
@@ -79,7 +79,6 @@ class Checkpoint:
         #: Where the file is, or is to be.
         self.path = None if self.folder is None else self.folder / name
         #: Training needs no disk, and goes on while the file is written.
-        self._writer = ThreadPoolExecutor(max_workers=1)
         self._writing: Future[None] | None = None
         #: Tells the file that was last written here from others.
         self._own: tuple[int, int] | None = None
@@ -163,7 +162,9 @@ class Checkpoint:
         if self.path is not None:
             extra = {"identity": self.identity, **extra}
             model = prepare_model(estimator, fitted, include=("unseen", *include), extra=extra)
-            self._writing = self._writer.submit(model.write, self.path)
+            writer = ThreadPoolExecutor(max_workers=1)
+            self._writing = writer.submit(model.write, self.path)
+            writer.shutdown(wait=False)
 
     def _is_behind(self, stood: Options) -> bool:
         """Tell whether another process that fits the same has come further."""
@@ -177,10 +178,11 @@ class Checkpoint:
         return there is None or int(there["n_ended"]) > stood["n_ended"]
 
     def _read(self, estimator: NetParameters, path: Path) -> Found:
-        try:
-            extra = audit(parse(path)).values["training"]
-        except Fault as fault:
-            raise refusal(str(path), fault) from fault
+        check = functools.partial(self._check_is_of_this_fit, path)
+        _, fitted, extra = read_model(path, estimator=estimator, check=check)
+        return Found(path, fitted, extra.get("stood"), extra.get("messages", []))
+
+    def _check_is_of_this_fit(self, path: Path, extra: Any) -> None:
         if not isinstance(extra, dict) or "identity" not in extra:
             raise ValueError(
                 f"Got resume_from={short(str(path))}, but expected a file that a fit wrote to "
@@ -191,8 +193,6 @@ class Checkpoint:
                 f"Got resume_from={short(str(path))}, but expected a file of the same fit: "
                 f"it was written with another {word_list(others)}."
             )
-        _, fitted, _ = read_model(path, estimator=estimator)
-        return Found(path, fitted, extra.get("stood"), extra.get("messages", []))
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ def read_model(
     module: ModuleLike | None = None,
     trusted: str | Collection[str] = (),
     estimator: NetParameters | None = None,
+    check: Callable[[Any], object] | None = None,
 ) -> Loaded:
     """Read what :func:`~skensemble._persistence.saving.write_model` wrote.
 
@@ -36,6 +37,8 @@ def read_model(
     estimator : NetParameters, default=None
         Its parameters are taken in place of the file's, which are not looked at: the caller knows
         that the file is of this estimator.
+    check : callable, default=None
+        Is given what was written as `extra`, and may refuse it, before anything is built.
 
     Raises
     ------
@@ -53,6 +56,8 @@ def read_model(
             )
     audited = _guarded(path, lambda: audit(parse(path), estimator))
     check_trust(audited, module, trusted)
+    if check is not None:
+        check(audited.values["training"])
     return _guarded(path, lambda: construct(audited, kinds or {}, module, trusted, estimator))
 
 

@@ -18,7 +18,6 @@ from .state import capture, restore
 #: it did not get lower than that by this part.
 _FAR, _NO_GAIN = 10, 0.1
 
-
 #: What is raised where a run cannot be kept.
 NOT_KEPT = (OSError, ValueError, TypeError, RecursionError)
 
@@ -28,8 +27,7 @@ class Run:
 
     There is one lane, or one for each of several chains that train one after another, cycle by
     cycle. `on_cycle` is given the states of all chains after each cycle, and returns whether to end
-    the run. A `limit`
-    plans the cycles to come anew.
+    the run. A `limit` plans the cycles to come anew.
     """
 
     def __init__(

@@ -27,7 +27,6 @@ from .user_callbacks import own_attributes
 #: Attributes of a module that hold its tensors, its parts and its hooks.
 _OF_MODULE = set(vars(nn.Module())) - {"training"}
 
-
 #: Attributes of a net that skorch and this package make by themselves.
 _OF_NET = {
     *("initialized_", "init_context_", "prefixes_", "cuda_dependent_attributes_"),
