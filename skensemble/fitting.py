@@ -65,7 +65,8 @@ def fit_members(
             cold = estimator.restart == "cold"
             if unseen is not None:
                 unseen.pause = interrupts.check
-                _show_earlier(call, unseen, plan)
+                with generators[0].within():
+                    _show_earlier(call, unseen, plan)
             run = make_run(
                 ready,
                 valid,

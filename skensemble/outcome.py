@@ -13,7 +13,7 @@ from ._nets.generators import Generators
 from ._persistence.checkpoints import Checkpoint, Messages, check_is_kept, open_checkpoint
 from ._training.making import Ready
 from ._training.run import NOT_KEPT, Run
-from ._types import Options
+from ._types import Array, Options
 from ._warnings import short
 from .call import Call, Given
 from .fitted import Fitted, Resume, weigh_cycles
@@ -50,8 +50,10 @@ class Outcome:
         self.unseen, self.file = unseen, file
         if file.path is not None:
             run.keep_by(self._keep, check_is_kept)
-        if file.found is not None and file.found.stood is not None:
-            run.go_on(file.found.stood, file.found.cycles(call.n_before))
+        if file.found is not None and (stood := file.found.stood) is not None:
+            if unseen is not None:
+                unseen.recall(stood["judged"])
+            run.go_on(stood, file.found.cycles(call.n_before))
 
     def finish(self, generators: list[Generators]) -> Fitted:
         """Return the ensemble of a run that is over, and write its file."""
@@ -69,7 +71,20 @@ class Outcome:
         found = self.file.found
         n_written = 0 if found is None else found.fitted.n_cycles
         if self.call.n_before + len(self.run.states) > n_written:
+            stood = {**stood, "judged": self._judged(stood["n_cycles"])}
             self.file.write(self.call.estimator, self._gather([]), stood)
+
+    def _judged(self, n_cycles: int) -> list[Array]:
+        """Return what cycles predict for unseen rows, where asking them again would not tell.
+
+        A dataset of the user's may draw. All others say the same again, and a file need not be
+        larger for it.
+        """
+        is_private = self.run.lanes[0].session.generators[0].is_private
+        if self.unseen is None or is_private:
+            return []
+        first = self.call.n_before
+        return [cycle.predictions for cycle in self.unseen.cycles[first : first + n_cycles]]
 
     def _gather(self, generators: list[Generators]) -> Fitted:
         """Return the ensemble of the cycles so far; the generators are for later calls."""

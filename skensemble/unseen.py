@@ -1,5 +1,6 @@
 """Rows that the chains have not seen, and what each cycle predicts for them."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -101,13 +102,20 @@ class UnseenRows:
         self.cycles: list[Cycle] = []
         #: Is called before each part of the rows is predicted; it may raise Ctrl-C.
         self.pause: Callable[[], object] = lambda: None
+        #: What the next cycles predict, where an earlier process has found it out.
+        self._found: deque[Array] = deque()
+
+    def recall(self, predictions: list[Array]) -> None:
+        """Take over what the next cycles predict: a dataset that draws would say something else."""
+        self._found = deque(predictions)
 
     def add(self, states: list[State]) -> bool:
         """Predict with the chains of a further cycle, weigh the cycles anew, say whether to stop.
 
         The run is to stop if the last cycles brought no gain and there are more to come.
         """
-        values = self._predict(Snapshots(states), 1)[0]
+        found = self._found
+        values = found.popleft() if found else self._predict(Snapshots(states), 1)[0]
         self._weigh(values, self._unseen([*(cycle.predictions for cycle in self.cycles), values]))
         return self.patience is not None and self.patience.is_over([c.loss for c in self.cycles])
 

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from conftest import Items, Mlp, same
 from sklearn.exceptions import ConvergenceWarning
+from test_checkpoints import Killed, kill_after
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble.outcome import Outcome, choose_members
@@ -64,3 +66,39 @@ def test_members_are_chosen_by_other_rows(digits):
     chosen = choose_members(model, model._fitted_, X[:50], y[:50], None)
     np.testing.assert_allclose(chosen.stage_weights[-1], [0, 0, 1])
     assert chosen.nets is model._fitted_.nets
+
+
+class Jittered(Items):
+    """Items that noise is added to, from numpy's generator or one of their own."""
+
+    def __init__(self, X, y, own=False):
+        super().__init__(X.astype(np.float32), y)
+        self.source = np.random.default_rng(3) if own else None
+
+    def __getitem__(self, i):
+        noise = np.random.normal() if self.source is None else self.source.normal()
+        return self.data[i] + np.float32(noise), self.labels[i]
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("options", [{"n_chains": 3}, {"validation": 0.2}])
+def test_a_dataset_that_draws_is_judged_alike(iris, tmp_path, monkeypatch, own, options):
+    """In each fit, and in one that goes on: its file keeps what was judged."""
+
+    def fit(folder=None):
+        options["checkpoint_dir"] = folder
+        model = SnapshotEnsembleClassifier(Mlp, max_epochs=6, n_cycles=4, random_state=0, **options)
+        return model.fit(Jittered(*iris, own))
+
+    np.random.seed(1)
+    whole = fit()
+    np.random.seed(2)  # what was drawn before changes nothing
+    again = fit()
+    kill_after(monkeypatch, 2)
+    with pytest.raises(Killed):
+        fit(tmp_path)
+    monkeypatch.undo()
+    for model in (again, fit(tmp_path)):
+        assert same(model.snapshots_, whole.snapshots_)
+        np.testing.assert_array_equal(model.cycle_scores_, whole.cycle_scores_)
+        np.testing.assert_array_equal(model.member_weights_, whole.member_weights_)

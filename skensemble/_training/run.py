@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from skensemble._nets.snapshots import load_state
 from skensemble._types import Options, State
@@ -276,13 +277,18 @@ class Run:
             self.n_diverged += 1
             return self._is_out_of_time()
         # Ctrl-C may come in between: whoever judges then forgets the cycle that is not kept here.
-        is_enough = self.on_cycle is not None and self.on_cycle(states)
+        with self._drawing():
+            is_enough = self.on_cycle is not None and self.on_cycle(states)
         self.states.append(states)
         is_enough = is_enough or self._is_out_of_time()
         if self.keep is not None:
             with self._noticing_failure():
                 self._hand_over(self.keep, is_enough)
         return is_enough or self.failure is not None
+
+    def _drawing(self) -> AbstractContextManager[None]:
+        """Let a dataset of the user's that judges draw from the generators of the fit."""
+        return self.lanes[0].session.generators[0].within()
 
     def _hand_over(self, keep: Callable[[Options], object], is_enough: bool) -> None:
         """Let the run be kept where it stands."""
