@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import by_hand, chains, files, fit, kills, large, latency, memory, predict, scaling
+from . import busy, by_hand, chains, files, fit, kills, large, latency, memory, predict, scaling
 from .timing import machine, save, table
 
 Rows = list[dict[str, Any]]
@@ -20,6 +20,7 @@ COMMANDS = {
     "chains": chains.run,
     "large": large.run,
     "by_hand": by_hand.run,
+    "busy": busy.run,
     "kills": kills.run,
     "files": files.run,
 }
@@ -46,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--smallest", action="store_true", help="tiny data, to see that it runs")
     parser.add_argument("--json", type=Path, metavar="DIR", help="folder for the JSON file")
     parser.add_argument("--peers", action="store_true", help="also the packages of extra 'bench'")
+    beside = parser.add_argument_group("busy")
+    beside.add_argument("--nice", type=int, default=0, metavar="N", help="of what burns CPU")
     real = parser.add_argument_group("outoffold, accuracy, search, limit")
     real.add_argument("--data", type=Path, metavar="DIR", help="tables with an index.json")
     real.add_argument("--splits", type=int, default=5, help="fits of each table")
@@ -73,6 +76,7 @@ def measured(run: Callable[..., Rows], arguments: argparse.Namespace) -> Rows:
         repeats=2 if arguments.smallest else arguments.repeats,
         smallest=arguments.smallest,
         peers=arguments.peers,
+        **({"nice": arguments.nice} if run is busy.run else {}),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .measured import seconds_of
+from .measured import SECONDS, seconds_of
 from .methods import METHODS
 from .scores import ERROR, LOSS, TEMPERED, percent, relative, wins
 
@@ -60,8 +60,7 @@ class Comparison:
             "ours lower": "",
             f"tempered log-loss / {base}, %": "",
             f"error / {base}, %": "",
-            "fit, s": self.seconds(label)[0],
-            "predict, s": self.seconds(label)[1],
+            **{figure: self.seconds(label, figure) for figure in SECONDS},
         }
         if self.ours not in (None, label):
             row["ours lower"] = wins(self.ratios(self.ours, label))
@@ -166,17 +165,11 @@ class Comparison:
         """Return all fits of a method."""
         return [fit for fits in self.results[label].values() for fit in fits.values()]
 
-    def seconds(self, label: str) -> tuple[Any, Any]:
-        """Return the medians over tables of the seconds to fit and to predict.
-
-        Both are empty strings if no seconds were measured.
-        """
-        timed: list[tuple[float, float]] = []
+    def seconds(self, label: str, figure: str) -> float | str:
+        """Return the median over tables of one of the seconds; empty if none were measured."""
+        timed: list[float] = []
         for fits in self.results[label].values():
-            known = [seconds_of(fit, self.threads) for fit in fits.values()]
-            pairs = [pair for pair in known if pair is not None]
-            if pairs:
-                timed.append((median(fit for fit, _ in pairs), median(p for _, p in pairs)))
-        if not timed:
-            return "", ""
-        return median(fit for fit, _ in timed), median(predict for _, predict in timed)
+            known = [seconds_of(fit, self.threads, figure) for fit in fits.values()]
+            if seconds := [value for value in known if value is not None]:
+                timed.append(median(seconds))
+        return median(timed) if timed else ""

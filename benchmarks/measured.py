@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import sys
 import time
 import warnings
@@ -14,6 +15,9 @@ from .cache import Cache
 from .methods import Method
 from .scores import LOSS, classification_scores, numbered, rmse
 from .tables import Table
+
+#: Figures of a fit that depend on the machine. Files of earlier runs hold no CPU time.
+SECONDS = ("fit, s", "CPU s", "predict, s")
 
 #: Number of seeds whose seconds are measured; for the other seeds the scores are enough.
 TIMED = 1
@@ -54,7 +58,7 @@ class Fit(NamedTuple):
         Scores are always there. A run that measures times also needs the seconds of a few fits.
         """
         wanted = self.times and self.seed < TIMED and "failure" not in result
-        return not wanted or seconds_of(result, self.threads) is not None
+        return not wanted or seconds_of(result, self.threads, "fit, s") is not None
 
     def measure(self) -> dict[str, Any]:
         """Fit, predict and score; return the error message if one of them fails."""
@@ -80,15 +84,16 @@ class Fit(NamedTuple):
         # Some methods need classes that are numbered.
         y = train.y if classes is None else np.searchsorted(classes, train.y)
         estimator = self.method.make(train, self.seed, self.threads, **self.options)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), cpu_seconds()
         estimator.fit(train.X, y)
-        fitted = time.perf_counter()
+        fitted, cpu = time.perf_counter(), cpu_seconds() - cpu
         predict = estimator.predict_proba if is_classification else estimator.predict
         values = np.asarray(predict(test.X), dtype=np.float64)
         predicted = time.perf_counter()
         return {
             **self.losses(values, classes),
             "fit, s": fitted - start if self.times else None,
+            "CPU s": cpu if self.times else None,
             "predict, s": predicted - fitted if self.times else None,
             "threads": self.threads,
         }
@@ -102,8 +107,16 @@ class Fit(NamedTuple):
         return classification_scores(values, numbered(self.test.y, classes))
 
 
-def seconds_of(result: dict[str, Any], threads: int) -> tuple[float, float] | None:
-    """Return the seconds to fit and to predict, if they were measured with so many threads."""
-    if result.get("threads") != threads or result["fit, s"] is None:
-        return None
-    return result["fit, s"], result["predict, s"]
+def seconds_of(result: dict[str, Any], threads: int, figure: str) -> float | None:
+    """Return one of :data:`SECONDS` if it was measured, and with so many threads."""
+    seconds: float | None = result.get(figure)
+    return seconds if result.get("threads") == threads else None
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time, user's and system's, of all threads and of all children that ended.
+
+    Worker processes that outlive a fit, as joblib's do, are not among them.
+    """
+    ended = os.times()
+    return time.process_time() + ended.children_user + ended.children_system

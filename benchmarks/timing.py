@@ -23,11 +23,16 @@ def interleaved(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, 
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
-            gc.collect()
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(seconds_of(call))
     return seconds
+
+
+def seconds_of(call: Callable[[], Any]) -> float:
+    """Return the seconds of one call."""
+    gc.collect()
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def repeated(call: Callable[[], Any], times: int) -> Callable[[], None]:

@@ -4,10 +4,8 @@ Only public names of the package are used here and in :mod:`benchmarks.workloads
 be an old one.
 """
 
-import gc
 import json
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,7 +15,7 @@ from sklearn.datasets import make_classification, make_regression
 import skensemble
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 
-from .timing import repeated
+from .timing import repeated, seconds_of
 from .workloads import SMALLEST, WORKLOADS, ours
 
 Call = Callable[[], Any]
@@ -90,11 +88,3 @@ def prepared(name: str, smallest: bool) -> Call:
     call = PREPARE[name](smallest)
     call()
     return call
-
-
-def seconds_of(call: Call) -> float:
-    """Return the seconds of one call."""
-    gc.collect()
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
