@@ -58,8 +58,9 @@ def fit_members(
             interrupts.check()
             ready = _prepare(call, generators)
             unseen, valid = _judge(call, ready)
+            threads = ready.threads(is_private=is_private)
             interrupts.check()
-        with ready.few_threads():
+        with threads.in_use():
             plan = _plan(call, ready)
             progress = plan.progress(call.n_before) if estimator.verbose else None
             cold = estimator.restart == "cold"
@@ -76,6 +77,7 @@ def fit_members(
                 None if unseen is None else unseen.add,
                 cold=cold,
                 progress=progress,
+                n_threads=threads.n_lanes,
                 stopwatch=stopwatch,
                 n_judged=0 if unseen is None else sum(map(len, unseen.left_out)),
             )

@@ -330,6 +330,7 @@ def test_ctrl_c_at_any_line_keeps_cycles_or_changes_nothing(kind, capsys):
     if kind == "again":
         fresh.fit(X, y)
     lines, threads, recorded = Lines(), torch.get_num_threads(), copy.deepcopy(fresh)
+    torch.set_num_threads(2)
     lines.run(lambda: recorded.fit(X, y))
     chosen = [(line, 1) for line in lines.seen]
     if not os.environ.get("SKENSEMBLE_EVERY_LINE"):
@@ -337,7 +338,6 @@ def test_ctrl_c_at_any_line_keeps_cycles_or_changes_nothing(kind, capsys):
         picked = [times[k] for k in rng.choice(len(times), N_LINES, replace=False)]
         chosen = [(line, int(rng.integers(1, n, endpoint=True))) for line, n in picked]
     failed, outcomes = [], set()
-    torch.set_num_threads(2)
     try:
         before = settings_of_torch_and_numpy()
         for at in chosen:

@@ -154,11 +154,11 @@ def note_stood(monkeypatch):
     """Let runs note where they stand after each cycle, and return the notes to come."""
     begin, notes = Run.__init__, []
 
-    def noting(self, *args):
+    def noting(self, *args, **options):
         def keep(stood):
             notes.append((copy.deepcopy(stood), list(self.states[: stood["n_cycles"]])))
 
-        begin(self, *args)
+        begin(self, *args, **options)
         self.keep_by(keep)
 
     monkeypatch.setattr(Run, "__init__", noting)

@@ -3,7 +3,9 @@
 import contextlib
 import copy
 import functools
+import itertools
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 import torch
@@ -70,6 +72,10 @@ class Chains(nn.Module):
             return self.one.members_and_pullback(self.tensors, X)
         outputs = self.each(X)
         return outputs.detach(), outputs.backward
+
+    def attention(self) -> AbstractContextManager[None]:
+        """Compute attention as this module needs it; the setting is that of all threads."""
+        return contextlib.nullcontext() if computes_members(self.one) else batchable_attention()
 
     def forward(self, X: Batch) -> torch.Tensor:
         """Return the mean of the chains' outputs for one batch."""
@@ -165,6 +171,12 @@ def batchable_attention() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(is_fast)
+
+
+def slices_of(n_chains: int, n_groups: int) -> list[slice]:
+    """Return the chains of each group: neighbours, and as even as can be."""
+    edges = [round(n_chains * k / n_groups) for k in range(n_groups + 1)]
+    return [slice(*pair) for pair in itertools.pairwise(edges)]
 
 
 def split_chains(state: State, n_chains: int) -> list[State]:

@@ -12,7 +12,8 @@ from sklearn.utils import check_random_state
 
 from skensemble._types import Options, RandomState
 
-#: Torch draws initialisation and dropout from one global generator, so fits take turns.
+#: Torch draws initialisation and dropout from one global generator, so fits that draw from it take
+#: turns.
 _turn = threading.RLock()
 
 
@@ -201,15 +202,14 @@ def forked(device: torch.device | None) -> Iterator[None]:
 def taking_turns(device: torch.device, *, is_private: bool = False) -> Iterator[None]:
     """Let one fit at a time go on; global generators are as before on leaving.
 
-    With `is_private` nothing draws from them, and they are not touched.
+    With `is_private` nothing draws from them: they are not touched, and nobody need wait.
     """
-    with _turn:
-        if is_private:
+    if is_private:
+        yield
+        return
+    with _turn, forked(device):
+        state = np.random.get_state()
+        try:
             yield
-            return
-        with forked(device):
-            state = np.random.get_state()
-            try:
-                yield
-            finally:
-                np.random.set_state(state)
+        finally:
+            np.random.set_state(state)

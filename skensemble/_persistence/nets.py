@@ -68,7 +68,6 @@ def write_state(encoder: Encoder, fitted: Fitted) -> Options:
         nets.append({k: v for k, v in capture_net(whole).items() if k != "history"})
     state = {
         "nets": nets,
-        "are_joined": fitted.nets[0].batched_ is not None,
         "are_weighed": isinstance(fitted.nets[0].criterion_, WeightedLoss),
         "histories": [list(net.history_) for net in fitted.nets[1:]],
         "generators": fitted.resume.generators,

@@ -8,7 +8,7 @@ import torch
 from skensemble._compat import recompute
 from skensemble._nets.generators import Generators, chain_seed, taking_turns
 from skensemble._nets.snapshots import load_state
-from skensemble._training.making import Recipe, make_nets
+from skensemble._training.making import Recipe, join_in_groups, make_nets
 from skensemble._training.net import SnapshotNet
 from skensemble._training.state import restore_net
 from skensemble._types import Options
@@ -50,9 +50,8 @@ def remake_nets(
         generators = [Generators(device, seed, is_private=is_private) for seed in seeds]
         with generators[0].within():
             nets = make_nets(recipe, generators, zeros_for(intake), has_unseen=True)
-            if state is not None and state["are_joined"]:
-                nets[0].join([net.module_ for net in nets])
-                nets = nets[:1]
+            if state is not None and len(state["nets"]) < n_nets:
+                nets = join_in_groups(nets, len(state["nets"]))
     return nets
 
 

@@ -63,8 +63,13 @@ class Interrupts:
             self.deferred = before
 
     def check(self) -> None:
-        """Raise what was marked: here nothing is lost by it."""
+        """Raise what was marked: here nothing is lost by it.
+
+        In a thread beside the main one it ends the work alone; the main one tells of it.
+        """
         if self.marked and not self.deferred:
+            if threading.current_thread() is not threading.main_thread():
+                raise KeyboardInterrupt
             self._raise(None)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:

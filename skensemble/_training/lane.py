@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from skensemble._data.rows import RowsOfChains, TensorRows
-from skensemble._nets.chains import Chains, batchable_attention, join_chains, split_chains
+from skensemble._nets.chains import Chains, join_chains, split_chains
 from skensemble._nets.generators import Generators
 from skensemble._nets.losses import WeightedLoss
 from skensemble._types import State
@@ -52,6 +52,11 @@ class Lane:
             if progress is not None:
                 progress.close()
 
+    @property
+    def n_chains(self) -> int:
+        """Number of chains that train here."""
+        return len(self.session.generators)
+
     def begin(self, redraw: bool) -> None:
         """Tell the callbacks that training begins, after a cold restart where that is due."""
         with self.session.generators[0].within():
@@ -62,8 +67,8 @@ class Lane:
     def train(self, n_epochs: int, until: int | None = None) -> None:
         """Train for `n_epochs`, or epoch by epoch until so many cycles have ended."""
         net, recorder, budget = self.net, self.recorder, self.session.budget
-        is_batched = isinstance(net.module_, Chains)
-        attention = batchable_attention() if is_batched else contextlib.nullcontext()
+        module = net.module_
+        attention = module.attention() if isinstance(module, Chains) else contextlib.nullcontext()
         with self.session.generators[0].within(), attention:
             try:
                 if until is None:
@@ -134,17 +139,17 @@ def make_lanes(
     cold: bool,
     progress: Progress | None,
 ) -> list[Lane]:
-    """Make one lane for all chains that train as one, else one for each.
+    """Make a lane for each net, of one chain or of several that train as one.
 
     `valid` has for each chain the rows for callbacks that monitor unseen ones.
     """
-    lanes = []
-    for k, (net, rows) in enumerate(zip(ready.nets, ready.parts(), strict=True)):
-        own = generators if len(ready.nets) == 1 else [generators[k]]
-        monitored: TensorRows | RowsOfChains | None = valid[k]
+    lanes: list[Lane] = []
+    for net, rows, group in zip(ready.nets, ready.parts(), ready.groups(), strict=True):
+        own = generators[group]
+        monitored: TensorRows | RowsOfChains | None = valid[group.start]
         if monitored is not None and len(own) > 1:
-            monitored = RowsOfChains(part for part in valid if part is not None)
-        shown = progress if k == 0 else None  # one bar and one line for all chains
+            monitored = RowsOfChains(part for part in valid[group] if part is not None)
+        shown = None if lanes else progress  # one bar and one line for all chains
         session = Session(
             plan.plan, interrupts, own, ready.probe_rows, monitored, cold=cold, progress=shown
         )

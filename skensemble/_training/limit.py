@@ -2,7 +2,8 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from skensemble._types import Floats, Options
 
 from .clock import Pace, Stopwatch
 from .lane import Lane
-from .planning import FEWEST_STEPS, Costs, RunPlan, share_in_time, shortened, steps_to_come
+from .planning import FEWEST_STEPS, Costs, RunPlan, Shares, share_in_time, shortened, steps_to_come
 
 #: Parts of the limit: what is kept free for the end of a fit and for what is not foreseen, what
 #: finishes a cycle where nothing is left, and how much a plan may be out before it is made anew.
@@ -43,6 +44,8 @@ class TimeLimit:
     full : RunPlan
         The plan without a limit.
     lanes : list of Lane
+    are_beside : bool, default=False
+        Whether lanes train beside each other, each in a thread of its own.
     judging : float
         How many steps the end of a cycle is thought to take, before one was seen.
     on_shorter : callable, default=None
@@ -55,6 +58,7 @@ class TimeLimit:
         full: RunPlan,
         lanes: list[Lane],
         *,
+        are_beside: bool = False,
         judging: float = 0.0,
         on_shorter: Callable[[RunPlan], object] | None = None,
     ):
@@ -70,11 +74,12 @@ class TimeLimit:
         self._end: float | None = None
         self._end_began = 0.0
         self._next_look = stopwatch.spent + _FIRST * stopwatch.seconds
-
-    @property
-    def n_cycles(self) -> int:
-        """Cycles that are planned."""
-        return min(plan.n_cycles for plan in self.plans)
+        #: Cycles that are planned.
+        self.n_cycles = full.n_cycles
+        self._are_beside = are_beside
+        self._counting = threading.Lock()
+        #: For each lane the shares by which it is yet to shorten its plan.
+        self._due: list[Shares | None] = [None] * len(lanes)
 
     def begin(self) -> None:
         """Measure from now on."""
@@ -82,7 +87,7 @@ class TimeLimit:
         self._next_look = self.stopwatch.spent + _FIRST * self.stopwatch.seconds
         for k, lane in enumerate(self.lanes):
             lane.recorder.on_step = functools.partial(self._after_step, k)
-            lane.recorder.on_epoch = self._pace.end_epoch
+            lane.recorder.on_epoch = self._end_epoch
 
     @contextlib.contextmanager
     def ending_cycle(self) -> Iterator[None]:
@@ -99,6 +104,7 @@ class TimeLimit:
 
         At least one cycle is finished: where none is kept yet, the run goes on.
         """
+        self._follow_shares()
         if self._n_taken() > n_ended:  # chains that train in turn have more, from the same epoch
             return False
         spent = self.stopwatch.spent
@@ -106,7 +112,9 @@ class TimeLimit:
         self._pace.leave_out(spent - self._end_began)
         self._end_began = spent
         if self._is_out(-1.0):
-            return not self._plan(may_stop=is_kept)
+            is_over = not self._plan(may_stop=is_kept)
+            self._follow_shares()
+            return is_over
         return False
 
     def state(self) -> Options:
@@ -126,10 +134,22 @@ class TimeLimit:
         self.stopwatch.set_spent(state["spent"] + self.stopwatch.spent)
         self._end, self.is_binding = state["end"], state["is_binding"]
         if self.is_binding:
-            self._follow([self.full.from_data(data) for data in state["plans"]])
+            for k, data in enumerate(state["plans"]):
+                self._follow(k, self.full.from_data(data))
+            self.n_cycles = min(plan.n_cycles for plan in self.plans)
 
     def _after_step(self, k: int, loss: torch.Tensor) -> None:
         """Count a step of a lane, and look at the plan now and then."""
+        with self._counting:
+            self._look(k, loss)
+            # Where lanes train beside each other, the others are in the middle of a step.
+            self._follow_shares(of=[k] if self._are_beside else None)
+
+    def _end_epoch(self) -> None:
+        with self._counting:
+            self._pace.end_epoch()
+
+    def _look(self, k: int, loss: torch.Tensor) -> None:
         self._pace.step()
         watch, recorder = self.stopwatch, self.lanes[k].recorder
         if watch.spent < self._next_look:
@@ -202,16 +222,25 @@ class TimeLimit:
         self.is_binding = True
         if shares.last <= self._n_taken():
             return False
-        self._follow([shortened(self.full, plan, step, shares) for plan, step in pairs])
+        self._due, self.n_cycles = [shares] * len(self.lanes), shares.last
         return True
 
-    def _follow(self, plans: list[RunPlan]) -> None:
-        """Make the lanes go by these plans."""
-        self.plans = plans
-        for lane, plan in zip(self.lanes, plans, strict=True):
-            step = lane.recorder.step
-            lane.session.rate.follow(plan.plan.fractions.after(step))
-            lane.recorder.ends = plan.plan.ends.tolist()
-            lane.session.budget.left = max(0, plan.n_steps - step)
-        if self.on_shorter is not None:
-            self.on_shorter(plans[0])
+    def _follow_shares(self, of: Sequence[int] | None = None) -> None:
+        """Make lanes, or all of them, go by the latest plan from where they stand."""
+        for k in range(len(self.lanes)) if of is None else of:
+            shares, self._due[k] = self._due[k], None
+            if shares is not None:
+                step = self.lanes[k].recorder.step
+                self._follow(k, shortened(self.full, self.plans[k], step, shares))
+        if of is None and self.is_binding:
+            self.n_cycles = min(plan.n_cycles for plan in self.plans)
+
+    def _follow(self, k: int, plan: RunPlan) -> None:
+        """Make a lane go by a plan."""
+        lane, self.plans[k] = self.lanes[k], plan
+        step = lane.recorder.step
+        lane.session.rate.follow(plan.plan.fractions.after(step))
+        lane.recorder.ends = plan.plan.ends.tolist()
+        lane.session.budget.left = max(0, plan.n_steps - step)
+        if k == 0 and self.on_shorter is not None:
+            self.on_shorter(plan)

@@ -1,7 +1,6 @@
 """The nets of a fit: made anew for each chain, or carried on from an earlier call."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader
 from skensemble._compat import module_names, optimizers_of, own_callback_names
 from skensemble._data.rows import ConvertedRows, Features, TensorRows
 from skensemble._nets.batchable import BY_ELEMENTS, can_train_as_one
+from skensemble._nets.chains import slices_of
 from skensemble._nets.generators import Generators
 from skensemble._nets.losses import check_criterion, learns_nothing
 from skensemble._nets.modules import (
@@ -27,7 +27,7 @@ from skensemble._types import Batch, CriterionLike, ModuleLike, Options
 from skensemble._warnings import short, warn
 
 from .net import Rows, SnapshotNet, copy_net, has_plain_loss, mixed_net
-from .threads import few_threads
+from .threads import Threads, choose_threads, count_groups, multiplications
 from .user_callbacks import (
     CallbackLike,
     check_callback,
@@ -87,7 +87,7 @@ class Recipe(NamedTuple):
 class Ready(NamedTuple):
     """Nets and rows, on their device."""
 
-    #: One that trains all chains as one, or one for each chain.
+    #: One for each group of chains that train as one, or for each chain.
     nets: list[SnapshotNet]
     #: With the rows of each chain.
     rows: Rows
@@ -95,19 +95,19 @@ class Ready(NamedTuple):
     #: Output of a net for them.
     output: torch.Tensor
 
+    def groups(self) -> list[slice]:
+        """Return the chains that each net trains."""
+        return slices_of(len(self.rows.chains), len(self.nets))
+
     def parts(self) -> list[Rows]:
         """Return the rows that each net trains on."""
-        if len(self.nets) == 1:
-            return [self.rows]
-        return [self.rows.with_chains([chain]) for chain in self.rows.chains]
+        return [self.rows.with_chains(self.rows.chains[group]) for group in self.groups()]
 
-    def few_threads(self) -> AbstractContextManager[None]:
-        """Set the threads by the size of a step of all chains that train at once."""
-        net, n_rows = self.nets[0], len(self.rows)
+    def threads(self, *, is_private: bool) -> Threads:
+        """Choose the threads, by the size of a step of the chains that train as one."""
         n_chains = len(self.rows.chains) // len(self.nets)
-        n_probed = min(N_PROBE_ROWS, n_rows)
-        n_together = n_chains * min(net.batch_size, n_rows)
-        return few_threads(net.of_one_chain(), self.probe_rows, n_probed, n_together)
+        step = n_chains * _multiplications_of_a_step(self.nets[0], self.rows, self.probe_rows)
+        return choose_threads(step, len(self.nets), is_private=is_private)
 
 
 #: Columns are of like scale where none is so many times as wide as another, nor lies so many of its
@@ -298,13 +298,33 @@ def try_criterion(nets: list[SnapshotNet], outputs: Any, y: torch.Tensor) -> Non
 
 
 def join_chains(nets: list[SnapshotNet], rows: Rows, probe_rows: Batch) -> list[SnapshotNet]:
-    """Train all chains as one batched module where that gives what each gives alone."""
-    if len(nets) > 1 and isinstance(rows, TensorRows) and _trains_by_elements(nets[0]):
-        modules: list[nn.Module] = [net.module_ for net in nets]
-        if can_train_as_one(modules, probe_rows):
-            nets[0].join(modules)
-            return nets[:1]
-    return nets
+    """Train chains as one batched module where that gives what each gives alone."""
+    if (
+        len(nets) == 1
+        or not isinstance(rows, TensorRows)
+        or not _trains_by_elements(nets[0])
+        or not can_train_as_one([net.module_ for net in nets], probe_rows)
+    ):
+        return nets
+    step = len(nets) * _multiplications_of_a_step(nets[0], rows, probe_rows)
+    return join_in_groups(nets, count_groups(nets[0], step, len(nets)))
+
+
+def _multiplications_of_a_step(net: SnapshotNet, rows: Rows, probe_rows: Batch) -> float:
+    """Count those of one chain."""
+    n_rows = len(rows)
+    n_probed, n_in_a_step = min(N_PROBE_ROWS, n_rows), min(net.batch_size, n_rows)
+    return multiplications(net.of_one_chain(), probe_rows) * n_in_a_step / n_probed
+
+
+def join_in_groups(nets: list[SnapshotNet], n_groups: int) -> list[SnapshotNet]:
+    """Let so many of the nets train the chains of all, each those of its neighbours as one."""
+    joined = []
+    for group in slices_of(len(nets), n_groups):
+        first, *_ = own = nets[group]
+        first.join([net.module_ for net in own])
+        joined.append(first)
+    return joined
 
 
 def _trains_by_elements(net: SnapshotNet) -> bool:

@@ -1,11 +1,14 @@
 """One call's training: how a run goes, and how it ends."""
 
 import contextlib
+import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from skensemble._nets.snapshots import load_state
+from skensemble._nets.workers import in_threads
 from skensemble._types import Options, State
 
 from .hooks import Diverged, Enough
@@ -26,9 +29,9 @@ NOT_KEPT = (OSError, ValueError, TypeError, RecursionError)
 class Run:
     """One call's training: so many steps in so many cycles.
 
-    There is one lane, or one for each of several chains that train one after another, cycle by
-    cycle. `on_cycle` is given the states of all chains after each cycle, and returns whether to end
-    the run. A `limit` plans the cycles to come anew.
+    There is one lane, or several that train cycle by cycle, one after another or beside each other
+    in `n_threads` threads. `on_cycle` is given the states of all chains after each cycle, and
+    returns whether to end the run. A `limit` plans the cycles to come anew.
     """
 
     def __init__(
@@ -38,10 +41,12 @@ class Run:
         interrupts: Interrupts,
         on_cycle: Callable[[list[State]], bool] | None,
         limit: TimeLimit | None = None,
+        *,
+        n_threads: int = 1,
     ):
         self.n_epochs = math.ceil(plan.n_steps / plan.steps_per_epoch)
         self.n_planned, self.lanes, self.interrupts = plan.n_cycles, lanes, interrupts
-        self.on_cycle = on_cycle
+        self.on_cycle, self.n_threads = on_cycle, n_threads
         #: Is given after each cycle where the run stood before its last epoch.
         self.keep: Callable[[Options], object] | None = None
         #: Refuses what `keep` could not keep, before the first step.
@@ -215,9 +220,8 @@ class Run:
                 {} if is_finite else None for is_finite in stood["is_finite"][k]
             ]
             if cycles:
-                own = cycles[-1] if len(self.lanes) == 1 else [cycles[-1][k]]
                 last = max(i for i in range(self._n_ended) if taken[i] is not None)
-                taken[last] = lane.joined(own)
+                taken[last] = self._of_lanes(cycles[-1])[k]
             taken[self._n_ended :] = stood["ahead"][k]
             restore(lane, stood["lanes"][k], taken)
         if self.limit is not None and stood["limit"] is not None:
@@ -241,11 +245,18 @@ class Run:
             raise ValueError(_DIVERGED if self.n_diverged else _STOPPED_AT_ONCE)
 
     def _train_in_turn(self) -> None:
-        """Train chain after chain, cycle by cycle, up to the cycle in which one was stopped."""
+        """Train all lanes, cycle by cycle, up to the cycle in which one was stopped."""
         while (cycle := self._n_ended) < self.n_planned:
-            for lane in self.lanes:
-                if not lane.has_diverged:
-                    lane.train(self.n_epochs, until=cycle + 1)
+            going = [lane for lane in self.lanes if not lane.has_diverged]
+            tasks = [functools.partial(lane.train, self.n_epochs, cycle + 1) for lane in going]
+            if self.n_threads > 1:
+                try:
+                    in_threads(tasks, self.n_threads)
+                finally:
+                    self.interrupts.check()
+            else:  # with torch's threads as they are set
+                for train in tasks:
+                    train()
             if any(len(lane.recorder.states) <= cycle for lane in self.lanes):
                 if any(lane.has_diverged for lane in self.lanes):
                     raise Diverged
@@ -312,13 +323,13 @@ class Run:
 
     def _load_last(self) -> None:
         """Load the last snapshot that counts into each net."""
-        for k, lane in enumerate(self.lanes):
-            if len(self.lanes) > 1:  # one chain may be ahead of the others
-                state = self.states[-1][k]
-            else:
-                kept = [state for state in lane.recorder.states if state is not None]
-                state = kept[len(self.states) - 1]
+        for lane, state in zip(self.lanes, self._of_lanes(self.states[-1]), strict=True):
             load_state(lane.net.module_, state)
+
+    def _of_lanes(self, states: list[State]) -> list[State]:
+        """Return the states of all chains as those of the lanes that train them."""
+        left = iter(states)
+        return [lane.joined(list(itertools.islice(left, lane.n_chains))) for lane in self.lanes]
 
 
 _EXPLODED = (

@@ -31,6 +31,7 @@ def make_run(
     *,
     cold: bool,
     progress: Progress | None,
+    n_threads: int = 1,
     stopwatch: Stopwatch | None = None,
     n_judged: int = 0,
 ) -> Run:
@@ -41,12 +42,19 @@ def make_run(
     """
     lanes = make_lanes(ready, valid, plan, generators, interrupts, cold=cold, progress=progress)
     if stopwatch is None:
-        return Run(plan, lanes, interrupts, on_cycle)
+        return Run(plan, lanes, interrupts, on_cycle, n_threads=n_threads)
     rows_a_step = min(ready.nets[0].batch_size, len(ready.rows)) * len(generators) / len(lanes)
 
     def show(shorter: RunPlan) -> None:
         if progress is not None:
             progress.plan_shorter(shorter.n_cycles, shorter.n_steps, stopwatch.seconds)
 
-    limit = TimeLimit(stopwatch, plan, lanes, judging=n_judged / rows_a_step / 2, on_shorter=show)
-    return Run(plan, lanes, interrupts, on_cycle, limit)
+    limit = TimeLimit(
+        stopwatch,
+        plan,
+        lanes,
+        are_beside=n_threads > 1,
+        judging=n_judged / rows_a_step / 2,
+        on_shorter=show,
+    )
+    return Run(plan, lanes, interrupts, on_cycle, limit, n_threads=n_threads)

@@ -6,19 +6,24 @@ process is set to one: there the threads of its parent are gone, and OpenMP woul
 """
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from skensemble._nets.modules import computes_members
+from skensemble._nets.workers import usable_cpus
 from skensemble._types import Batch
 
 from .net import SnapshotNet
 
-#: Multiplications of one forward pass below which handing work to a second thread costs more than
-#: it saves: 128 rows of a 54-128-128-7 network have 3e6, 1,024 rows of a 54-256-256-7 one 8e7.
-_SMALL_STEP = 1e7
+#: Multiplications of one forward pass from which on a step is worth a thread of its own: 128 rows
+#: of a 54-128-128-7 network have 3e6, and 1,024 rows of a 54-256-256-7 one 8e7. Smaller ones are
+#: mostly calls, for which two threads of Python wait for each other.
+_WORTH_A_THREAD = 1.2e7
 
 
 def _use_one_thread() -> None:
@@ -30,22 +35,54 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_use_one_thread)
 
 
-@contextlib.contextmanager
-def few_threads(net: SnapshotNet, example: Batch, n_rows: int, batch_size: int) -> Iterator[None]:
-    """Set one intra-op thread for small steps; for others leave the number that was set.
+class Threads(NamedTuple):
+    """The threads of a fit."""
 
-    A small fit thereby has the same bits in a worker process, which has one thread. The example is
-    a batch of `n_rows` to count on, for steps of `batch_size` rows.
+    #: Threads of Python, in which chains train beside each other.
+    n_lanes: int
+    #: Threads of torch's, that divide each operation of a chain.
+    n_intra_op: int
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Set torch's threads, and put back what was set."""
+        before = torch.get_num_threads()
+        if self.n_intra_op == before:
+            yield
+            return
+        try:
+            torch.set_num_threads(self.n_intra_op)
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def choose_threads(step: float, n_lanes: int, *, is_private: bool) -> Threads:
+    """Return the threads for lanes whose steps have so many multiplications.
+
+    Lanes that draw from generators of their own (`is_private`) train beside each other. There is no
+    barrier between them but at the ends of cycles: where a machine is busy, threads that divide
+    each operation wait for the one that is not scheduled, a hundred times a step. So small steps
+    have one intra-op thread, and the same bits in a worker process, which has one thread.
     """
-    before = torch.get_num_threads()
-    if before == 1 or multiplications(net, example) * batch_size / n_rows >= _SMALL_STEP:
-        yield
-        return
-    try:
-        torch.set_num_threads(1)
-        yield
-    finally:
-        torch.set_num_threads(before)
+    if is_private and n_lanes > 1:
+        return Threads(min(n_lanes, usable_cpus()), 1)
+    is_small = step < 2 * _WORTH_A_THREAD
+    return Threads(1, 1 if is_small else torch.get_num_threads())
+
+
+def count_groups(net: SnapshotNet, step: float, n_chains: int) -> int:
+    """Return in how many groups the chains of a net train, each of them as one.
+
+    All together have so many multiplications a `step`. Products of four chains may differ from
+    those of eight in the last bits, so the machine has no say in it. The number is a power of two,
+    that any number of threads may share them evenly. Chains of a user's module are one group, since
+    their steps are mostly calls.
+    """
+    if not computes_members(net.module_) or torch.device(net.device or "cpu").type != "cpu":
+        return 1
+    most = min(step / _WORTH_A_THREAD, n_chains / 2)
+    return 2 ** int(math.log2(max(most, 1)))
 
 
 def multiplications(net: SnapshotNet, example: Batch) -> float:
