@@ -1,5 +1,6 @@
 """A killed fit goes on to the same bits, and what it had written predicts."""
 
+import errno
 import functools
 import os
 import signal
@@ -128,7 +129,7 @@ def test_a_found_fit_warns_as_the_first_did(digits, tmp_path):
     [
         ({"lr": 0.005}, "parameter lr"),
         ({"module__hidden": (8,)}, "parameter module__hidden"),
-        ({"random_state": 5}, "seed"),
+        ({"random_state": 5}, "seed from random_state"),
         ({"column": 3}, "column 3 of X"),
         ({"y": True}, "y"),
         ({"sample_weight": True}, "sample_weight"),
@@ -227,8 +228,30 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_training(iris, tmp
     no_training(monkeypatch)
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(OSError, match=r"Got checkpoint_dir=.*expected a folder"):
+    with pytest.raises(OSError, match=r"Got checkpoint_dir=.*expected a folder") as told:
         SnapshotEnsembleClassifier(checkpoint_dir=file / "folder", random_state=0).fit(*iris)
+    assert told.value.errno == errno.ENOTDIR
+    with pytest.raises(ValueError, match=r"Got checkpoint_dir=.*expected a folder"):
+        SnapshotEnsembleClassifier(checkpoint_dir="a\ud800b", random_state=0).fit(*iris)
+
+
+def test_an_empty_name_is_not_the_working_directory(iris, tmp_path, monkeypatch):
+    """It is what a variable of the environment that is not set gives."""
+    monkeypatch.chdir(tmp_path)
+    no_training(monkeypatch)
+    with pytest.raises(ValueError, match="Got checkpoint_dir='', but expected the path of a fold"):
+        SnapshotEnsembleClassifier(checkpoint_dir="", random_state=0).fit(*iris)
+    for wrong in ("", tmp_path / "nothing"):
+        with pytest.raises(NotADirectoryError, match=r"Got checkpoint_dir=.*expected a folder"):
+            skensemble.prune_checkpoints(wrong)
+    assert files(tmp_path) == []
+
+
+def test_a_named_file_that_is_none_is_called_as_the_argument(iris, tmp_path):
+    file = tmp_path / "text"
+    file.write_text("hello world")
+    with pytest.raises(ValueError, match=r"Got resume_from='.*text', a file with no header"):
+        SnapshotEnsembleClassifier(random_state=0).fit(*iris, resume_from=file)
 
 
 def test_a_full_disk_loses_no_snapshot(iris, tmp_path, monkeypatch):
@@ -360,10 +383,32 @@ def test_a_folder_in_the_place_of_a_file_is_told(iris, tmp_path):
     assert skensemble.prune_checkpoints(tmp_path) == []
 
 
-def test_a_seed_that_is_drawn_is_warned_of(iris, tmp_path):
+def test_a_seed_of_the_global_generator_is_warned_of(iris, tmp_path):
     model = SnapshotEnsembleClassifier(max_epochs=1, n_cycles=2, checkpoint_dir=tmp_path)
-    with pytest.warns(UserWarning, match="Got random_state=None with checkpoint_dir"):
-        model.fit(*iris)
+    for n_files in (1, 2):
+        with pytest.warns(UserWarning, match="Got random_state=None with checkpoint_dir"):
+            clone(model).fit(*iris)
+        assert len(files(tmp_path)) == n_files
+    # Where only a file is named, its own seed would be needed: the refusal says so.
+    model.set_params(checkpoint_dir=None)
+    with pytest.raises(ValueError, match="written with another seed from random_state"):
+        model.fit(*iris, resume_from=files(tmp_path)[0])
+
+
+def test_an_instance_is_found_where_it_stands_at_the_same_place(iris, tmp_path, monkeypatch):
+    """No warning: a script that is started again makes the same draws."""
+    model = SnapshotEnsembleClassifier(max_epochs=2, n_cycles=2, checkpoint_dir=tmp_path)
+    first = clone(model).set_params(random_state=np.random.RandomState(0))
+    whole = clone(first).fit(*iris)
+    first.fit(*iris)
+    assert len(files(tmp_path)) == 1
+    first.fit(*iris)  # the instance has moved on
+    assert len(files(tmp_path)) == 2
+    no_training(monkeypatch)
+    again = model.set_params(random_state=np.random.RandomState(0))
+    assert_same(clone(again).fit(*iris), whole)
+    again.fit(*iris)
+    again.fit(*iris)
 
 
 def test_later_calls_are_found_too(iris, tmp_path, monkeypatch):

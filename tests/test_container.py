@@ -1,14 +1,20 @@
 """The file: safetensors, written whole or not at all, and read strictly."""
 
+import errno
+import io
 import json
 import os
+import pickle
+import re
 import struct
 import subprocess
 import sys
 import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -117,6 +123,35 @@ def test_what_cannot_be_written_is_an_error_of_the_system(tmp_path):
         write_container(tmp_path / "folder", {"a": np.ones(3)}, {})
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs its limits")
+def test_what_safetensors_cannot_write_has_its_number(tmp_path):
+    """The words are those of Python, whose callers look for the number."""
+    import resource
+
+    path = tmp_path / "x"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as told:
+            write_container(path, {"a": np.ones(100_000)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (told.value.errno, told.value.filename) == (errno.EFBIG, str(path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_may_be_as_long_as_the_system_takes_them(tmp_path):
+    """The folder beside, whose name is longer, has fewer letters of it."""
+    path = tmp_path / ("é" * 127)  # 254 bytes of 255
+    write_container(path, {"a": np.ones(3)}, {})
+    assert Container(path).read("a").tolist() == [1, 1, 1]
+    long = str(tmp_path / ("x" * 300))
+    with pytest.raises(OSError, match="too long") as told:
+        write_container(long, {"a": np.ones(3)}, {})
+    assert told.value.filename == long
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_leftovers_are_swept(tmp_path):
     (tmp_path / f".x.0123{UNFINISHED}").mkdir()
     (tmp_path / f".x.0123{UNFINISHED}" / ".tmpABC").write_bytes(b"half")
@@ -135,9 +170,20 @@ def entry(dtype="F32", shape=(1,), start=0, end=4):
     return {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
 
 
+def zipped():
+    buffer = io.BytesIO()
+    torch.save({"a": torch.zeros(3)}, buffer)
+    return buffer.getvalue()
+
+
 FAULTS = {
-    "nothing": (b"", "0 bytes"),
-    "a long header": (struct.pack("<Q", 1 << 60) + b"{}", "more than there are"),
+    "nothing": (b"", "no content"),
+    "a few bytes": (b"abc", "3 bytes and no header"),
+    "a long header": (struct.pack("<Q", 99) + b"{}", "99 bytes, of which 2 are there"),
+    "a text": (b"hello world", "no header but b'hello wo'"),
+    "a pickle": (pickle.dumps("a" * 99), "the beginning of a pickle"),
+    "a zip archive": (zipped(), "the beginning of a zip archive"),
+    "a compressed file": (zlib.compress(b"a" * 99), "the beginning of a compressed file"),
     "no json": (with_header(b"{'a': 1}"), "no JSON"),
     "no text": (with_header(b'{"\xff": 1}'), "no text"),
     "a list": (with_header(b"[]"), "no object"),
@@ -168,6 +214,31 @@ def test_faults_are_found(name, tmp_path):
     (tmp_path / "x").write_bytes(data)
     with pytest.raises(Fault, match=what):
         Container(tmp_path / "x")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x")
+    with pytest.raises(Fault, match="a pipe or a device"):
+        Container(tmp_path / "x")
+
+
+@pytest.mark.parametrize("use", [Container, lambda path: write_container(path, {}, {})])
+def test_what_is_no_path_of_a_file_is_refused(use, tmp_path):
+    for wrong in (3, None, True, io.BytesIO()):
+        with pytest.raises(TypeError, match=r"Got path=.*, but expected the path of a file"):
+            use(wrong)
+    for wrong in ("", "a\0b", "a\ud800b"):
+        with pytest.raises(ValueError, match=r"Got path='.*', but expected the path of a file"):
+            use(wrong)
+    with pytest.raises(IsADirectoryError, match=re.escape(str(tmp_path))):
+        use(tmp_path)
+
+
+def test_a_path_of_bytes_is_one(tmp_path):
+    path = os.fsencode(tmp_path / "x")
+    write_container(path, {"a": np.ones(3)}, {})
+    assert Container(path).read("a").tolist() == [1, 1, 1]
 
 
 def test_truth_values_are_0_and_1():

@@ -117,6 +117,14 @@ class StopAtOnce(Callback):
         raise KeyboardInterrupt
 
 
+class OpensLate(Callback):
+    """Holds what no file can keep, from the second of four epochs on."""
+
+    def on_epoch_end(self, net, **_):
+        if len(net.history) == 2:
+            self.stream = iter([])
+
+
 class CtrlC(Callback):
     """A real signal, in the third of four epochs."""
 
@@ -351,6 +359,9 @@ PROVOKE = {
     "Got resume_from": resume_from_another,
     "Got the file": damaged_checkpoint,
     "Got checkpoint_dir": lambda: classify(checkpoint_dir=Path(__file__) / "folder"),
+    "Got checkpoint_dir=…, but expected a run": lambda: classify(
+        module=Mlp, cycle_mult=1.0, callbacks=[OpensLate()], checkpoint_dir=tempfile.mkdtemp()
+    ),
     "Got random_state": lambda: classify(
         checkpoint_dir=Path(tempfile.mkdtemp()), random_state=None
     ),

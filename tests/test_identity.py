@@ -82,7 +82,7 @@ def test_the_column_of_an_array_is_named():
 @pytest.mark.parametrize(
     ("one", "other", "named"),
     [
-        ({"seed": 0}, {"seed": 1}, ["seed"]),
+        ({"seed": 0}, {"seed": 1}, ["seed from random_state"]),
         ({"y": [0, 1]}, {"y": [1, 0]}, ["y"]),
         ({}, {"sample_weight": np.ones(3)}, ["sample_weight"]),
         ({}, {"groups": np.ones(3)}, ["groups"]),

@@ -29,7 +29,7 @@ def test_whatever_a_file_leads_to_is_a_value_error(error, step, tmp_path, monkey
 def test_what_is_not_there_is_an_error_of_the_system(tmp_path):
     with pytest.raises(FileNotFoundError):
         skensemble.load(tmp_path / "nothing")
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(OSError, match="Got a folder"):
         skensemble.load(tmp_path)
 
 

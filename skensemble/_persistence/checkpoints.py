@@ -1,12 +1,12 @@
 """The file of a fit: written after every cycle, and found by the next fit of the same kind."""
 
 import contextlib
+import errno
 import functools
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,19 +90,17 @@ class Checkpoint:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.folder, os.W_OK | os.X_OK):
-                raise PermissionError("it cannot be written to")
+                raise PermissionError(errno.EACCES, "It cannot be written to")
         except (OSError, ValueError) as error:  # a name may have letters that no path has
-            raise type(error)(
-                f"Got checkpoint_dir={short(str(self.folder))}, but expected a folder that can be "
-                f"made and written to: {error}"
-            ) from error
+            text = f"Got checkpoint_dir={short(str(self.folder))}, but expected a folder that can"
+            raise _reworded(error, f"{text} be made and written to: {error}") from error
         sweep(self.folder, older_than=_ABANDONED)
 
     def find(self, estimator: NetParameters, named: PathLike | None) -> Found | None:
         """Read what an earlier process wrote, by its name or in the folder; None: nothing."""
         if named is not None:
             with _worded(f"resume_from={short(str(named))}, but expected a file of a fit"):
-                return self._read(estimator, Path(named))
+                return self._read_named(estimator, named)
         if self.path is None:
             return None
         try:
@@ -177,12 +175,20 @@ class Checkpoint:
         there = extra.get("stood")
         return there is None or int(there["n_ended"]) > stood["n_ended"]
 
-    def _read(self, estimator: NetParameters, path: Path) -> Found:
+    def _read(self, estimator: NetParameters, path: PathLike) -> Found:
         check = functools.partial(self._check_is_of_this_fit, path)
         _, fitted, extra = read_model(path, estimator=estimator, check=check)
-        return Found(path, fitted, extra.get("stood"), extra.get("messages", []))
+        return Found(Path(path), fitted, extra.get("stood"), extra.get("messages", []))
 
-    def _check_is_of_this_fit(self, path: Path, extra: Any) -> None:
+    def _read_named(self, estimator: NetParameters, named: PathLike) -> Found:
+        try:
+            return self._read(estimator, named)
+        except ValueError as error:
+            if not str(error).startswith("Got path="):
+                raise
+            raise ValueError(str(error).replace("path=", "resume_from=", 1)) from error
+
+    def _check_is_of_this_fit(self, path: PathLike, extra: Any) -> None:
         if not isinstance(extra, dict) or "identity" not in extra:
             raise ValueError(
                 f"Got resume_from={short(str(path))}, but expected a file that a fit wrote to "
@@ -201,7 +207,12 @@ def _worded(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise type(error)(error.errno, f"Got {what} that can be opened: {error}") from error
+        raise _reworded(error, f"Got {what} that can be opened: {error}") from error
+
+
+def _reworded(error: OSError | ValueError, text: str) -> Exception:
+    """Return an error of the same kind and number; those of unicode take more than a text."""
+    return type(error)(error.errno, text) if isinstance(error, OSError) else ValueError(text)
 
 
 def _mark_of(path: Path) -> tuple[int, int] | None:
@@ -225,10 +236,14 @@ def open_checkpoint(
         return Checkpoint(None, {})
     if not isinstance(named, str | os.PathLike | None):
         raise TypeError(f"Got resume_from={short(named)}, but expected the path of a file.")
-    if before is None and not isinstance(estimator.random_state, Integral):
+    if folder is not None and not os.fspath(folder):
+        raise ValueError("Got checkpoint_dir='', but expected the path of a folder, such as '.'.")
+    # An instance of RandomState draws the same seed again in a process that is started again.
+    if before is None and folder is not None and estimator.random_state is None:
         warn(
-            f"Got random_state={short(estimator.random_state)} with checkpoint_dir, but expected "
-            "an integer: each fit draws another seed, so none finds the file of one before it."
+            "Got random_state=None with checkpoint_dir, but expected an integer: each fit draws a "
+            "seed from numpy's global generator, so it finds the file of one before it only where "
+            "that generator was set to stand at the same place."
         )
     check_estimator_is_kept(estimator)
     file = Checkpoint(folder, identify(estimator, given, seed, before))
@@ -238,7 +253,17 @@ def open_checkpoint(
 
 
 def prune(folder: PathLike, *, unfinished: bool = False) -> Iterator[Path]:
-    """Remove the files of finished fits, or of unfinished ones too, and yield their paths."""
+    """Remove the files of finished fits, or of unfinished ones too, and yield their paths.
+
+    Raises
+    ------
+    NotADirectoryError
+        If there is no such folder.
+    """
+    if not os.fspath(folder) or not Path(folder).is_dir():
+        raise NotADirectoryError(
+            errno.ENOTDIR, f"Got checkpoint_dir={short(str(folder))}, but expected a folder"
+        )
     for path in sorted(Path(folder).glob(f"{_PREFIX}*{_SUFFIX}")):
         try:
             extra = audit(parse(path)).values["training"]

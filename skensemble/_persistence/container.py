@@ -10,8 +10,10 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
+import stat
 import sys
 import threading
 import time
@@ -51,6 +53,13 @@ _LONGEST_HEADER = 100_000_000
 #: to a hundred bytes of memory.
 _MANY_VALUES, _BYTES_A_VALUE = 100_000, 8
 
+#: First bytes of files that are often taken for ours, and what they are.
+_BEGINNINGS = {
+    b"\x80": "a pickle",
+    b"PK": "a zip archive, as torch.save and skops write it",
+    **dict.fromkeys((b"x", b"\x1f\x8b"), "a compressed file, as joblib writes it"),
+}
+
 #: Bytes of a digest.
 DIGEST_SIZE = 8
 
@@ -81,6 +90,34 @@ def digest_of(parts: Iterable[Any]) -> bytes:
     return made.digest()
 
 
+def path_of_file(path: object) -> Path:
+    """Return what was given as the path of a file.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none.
+    IsADirectoryError
+        If a folder is there.
+    """
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(f"Got path={short(path)}, but expected the path of a file.")
+    text = os.fsdecode(path)
+    if not _may_be_a_path(text):
+        raise ValueError(f"Got path={short(text)}, but expected the path of a file.")
+    if os.path.isdir(text):
+        raise IsADirectoryError(errno.EISDIR, "Got a folder, but expected a file's name", text)
+    return Path(text)
+
+
+def _may_be_a_path(text: str) -> bool:
+    """Tell whether the system takes a text as a path; pathlib takes "" for the folder we are in."""
+    try:
+        return bool(text) and 0 not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 # -------------------------------------------------------------------------------- writing
 
 
@@ -101,32 +138,45 @@ def write_container(path: str | os.PathLike[str], arrays: dict[str, Array], text
     OSError
         If the file cannot be written. Nothing is left behind.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "Got a folder, but expected a file's name", str(path))
-    # In a folder of its own: safetensors writes beside, under a name of its own, before that.
-    room = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}{UNFINISHED}")
+    path = path_of_file(path)
+    # In a folder of its own: safetensors writes beside, under a name of its own, before that. Of a
+    # name so many letters always leave room for the rest.
+    room = path.with_name(f".{path.name[:20]}.{secrets.token_hex(8)}{UNFINISHED}")
     unfinished = room / "model"
-    try:
+    with _naming(path):
         room.mkdir()
-    except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(path)) from error
     try:
         unfinished.touch()
         mode = unfinished.stat().st_mode  # as files are made here; safetensors' own are private
         try:
             save_file({name: _plain(a) for name, a in arrays.items()}, unfinished, metadata=texts)
         except SafetensorError as error:
-            raise OSError(
-                f"Got path={short(str(path))}, which cannot be written: {error}"
-            ) from error
+            raise _error_of_system(error, path) from error
         unfinished.chmod(mode)
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())
-        unfinished.replace(path)
+        with _naming(path):
+            unfinished.replace(path)
     finally:
         _remove(room)
     _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name in an error of the system's the file that the caller knows."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error
+
+
+def _error_of_system(error: SafetensorError, path: Path) -> OSError:
+    """Return as Python words it what safetensors could not do with a file."""
+    if found := re.search(r"os error (\d+)", str(error)):
+        number = int(found[1])
+        return OSError(number, os.strerror(number), str(path))
+    return OSError(errno.EIO, str(error), str(path))
 
 
 def sweep(folder: str | os.PathLike[str], older_than: float = 0.0) -> None:
@@ -183,8 +233,10 @@ class Container:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = os.fspath(path)
-        self._file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self.path = str(path_of_file(path))
+        if not stat.S_ISREG(os.stat(self.path).st_mode):  # opening a pipe would wait for a writer
+            raise Fault("no content that stays, such as a pipe or a device")
+        self._file = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         weakref.finalize(self, os.close, self._file)
         self._lock = threading.Lock()
         self.size = os.fstat(self._file).st_size
@@ -193,10 +245,14 @@ class Container:
 
     def _read_header(self) -> tuple[Options, int]:
         if self.size < 8:
-            raise Fault(f"{self.size} bytes, fewer than the length of a header takes")
-        length = int.from_bytes(self.read_bytes(0, 8), "little")
-        if length > min(self.size - 8, _LONGEST_HEADER):
-            raise Fault(f"a header of {length} bytes, more than there are or may be")
+            raise Fault("no content" if not self.size else f"{self.size} bytes and no header")
+        first = bytes(self.read_bytes(0, 8))
+        length = int.from_bytes(first, "little")
+        if length > _LONGEST_HEADER:
+            kinds = [kind for start, kind in _BEGINNINGS.items() if first.startswith(start)]
+            raise Fault(f"the beginning of {kinds[0]}" if kinds else f"no header but {first!r}")
+        if length > self.size - 8:
+            raise Fault(f"a header of {length} bytes, of which {self.size - 8} are there")
         raw = self.read_bytes(8, length)
         try:
             text = raw.decode()

@@ -23,7 +23,8 @@ from .fingerprints import fingerprint
 #: The fingerprint of each part of a call, by the words that name the part.
 Identity = dict[str, str]
 
-#: Parameters that change no number, and the one whose seed stands for it.
+#: Parameters that change no number, and the one whose seed stands for it. The number of threads is
+#: no part either: small fits use one, and another machine may go on with what it has.
 _WITHOUT_EFFECT = {"checkpoint_dir", "n_jobs", "random_state", "verbose", "warm_start"}
 
 
@@ -35,7 +36,7 @@ def identify(
     `data` has what was given to the call, by the names of its arguments. A fingerprint tells
     nothing of the data but whether it is the same.
     """
-    named = {"estimator": type(estimator), "seed": seed, **_versions()}
+    named = {"estimator": type(estimator), "seed from random_state": seed, **_versions()}
     named["torch's default type"] = torch.get_default_dtype()
     for name, value in _with_effect(estimator).items():
         named[f"parameter {name}"] = value
