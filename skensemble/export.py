@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._compat import uncompiled
 from ._nets.generators import on_named_device
-from ._types import Options
+from ._persistence.container import path_of_file, replacing
+from ._types import Options, PathLike
 from ._warnings import short
 from .fitted import Fitted
 from .networks import TableNetwork
@@ -36,7 +35,7 @@ class OnnxExport:
 
     _fitted_: Fitted
 
-    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+    def to_onnx(self, path: PathLike) -> None:
         """Write the ensemble as a file of ONNX, to predict where there is no torch.
 
         The file holds everything from raw columns to predictions: the encoding of a table, all
@@ -95,7 +94,7 @@ class OnnxExport:
         True
         """
         check_is_fitted(self)
-        fitted = self._fitted_
+        fitted, path = self._fitted_, path_of_file(path)
         _require("onnx")
         if fitted.intake.encoder is None:
             _require("onnxscript")
@@ -103,7 +102,8 @@ class OnnxExport:
         # A user may call this within one of torch's modes, or with another default device.
         with on_named_device("cpu"), torch.inference_mode(False):
             model = _build(fitted, type(self).__name__, is_voting=is_voting)
-        _write(model, Path(path))
+        with replacing(path) as unfinished:
+            unfinished.write_bytes(model.SerializeToString())
 
 
 def _require(package: str) -> None:
@@ -184,13 +184,3 @@ def _check_names(graph: Graph) -> None:
             f"Got X with columns called {short(bad)}, but expected names that are not empty, that "
             "differ, and that no output of the file has: rename them before fit."
         )
-
-
-def _write(model: ModelProto, path: Path) -> None:
-    """Write a file that is there once it is whole."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(model.SerializeToString())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

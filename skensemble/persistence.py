@@ -31,6 +31,11 @@ def prune_checkpoints(checkpoint_dir: PathLike, *, unfinished: bool = False) -> 
     removed : list of pathlib.Path
         The files that were removed.
 
+    Raises
+    ------
+    NotADirectoryError
+        If there is no such folder.
+
     Examples
     --------
     >>> import tempfile

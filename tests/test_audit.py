@@ -43,7 +43,7 @@ def test_versions(path):
     with pytest.raises(ValueError, match="the format 'other'"):
         skensemble.load(path)
     write_container(path, {"a": np.ones(2)}, {})
-    with pytest.raises(ValueError, match="the format None"):
+    with pytest.raises(ValueError, match="nothing in it that says that skensemble"):
         skensemble.load(path)
 
 

@@ -212,6 +212,19 @@ def test_verbosity_is_not_part_of_it_and_tells(iris, tmp_path, capsys):
     assert f"found {file}" in capsys.readouterr().out
 
 
+def test_the_count_of_cycles_goes_on(iris, tmp_path, monkeypatch, capsys):
+    model = SnapshotEnsembleClassifier(
+        max_epochs=4, n_cycles=4, random_state=0, checkpoint_dir=tmp_path, verbose=1
+    )
+    killed(monkeypatch, clone(model), *iris, after=2)
+    capsys.readouterr()
+    model.fit(*iris)
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("cycle")]
+    n_found = skensemble.load(*files(tmp_path)).n_cycles_ - len(told)
+    assert n_found >= 1
+    assert [line.split()[1] for line in told] == [f"{k}/4" for k in range(n_found + 1, 5)]
+
+
 def test_a_damaged_file_is_told_and_replaced(iris, tmp_path):
     model = SnapshotEnsembleClassifier(
         max_epochs=2, n_cycles=2, random_state=0, checkpoint_dir=tmp_path

@@ -281,3 +281,14 @@ def test_a_folder_that_is_not_there_is_an_error_of_the_system(iris, tmp_path):
     model = SnapshotEnsembleClassifier(**QUICK).fit(*iris)
     with pytest.raises(FileNotFoundError):
         model.to_onnx(tmp_path / "nowhere" / "model.onnx")
+
+
+def test_paths_are_those_of_save(iris, tmp_path):
+    model = SnapshotEnsembleClassifier(max_epochs=2, n_cycles=1).fit(*iris)
+    for path, kind in ((3, TypeError), ("", ValueError), (tmp_path, IsADirectoryError)):
+        with pytest.raises(kind, match="Got"):
+            model.to_onnx(path)
+    model.to_onnx(bytes(tmp_path / "iris.onnx"))
+    with pytest.raises(FileNotFoundError, match=r"there/iris.onnx"):
+        model.to_onnx(tmp_path / "there" / "iris.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["iris.onnx"]

@@ -1,13 +1,16 @@
 """Loading: one kind of error for whatever is wrong, and little memory."""
 
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
+from conftest import Bare, Mlp
 from file_models import fitted
 from test_foreign import with_names
 
 import skensemble
+from skensemble import SnapshotEnsembleClassifier
 from skensemble._persistence import loading
 from skensemble._persistence.container import Container, write_container
 from skensemble._persistence.loading import read_model
@@ -83,3 +86,34 @@ def test_a_model_is_saved_onto_the_file_that_it_came_from(tmp_path):
     skensemble.load(tmp_path / "model").save(tmp_path / "model")
     loaded = skensemble.load(tmp_path / "model")
     assert np.array_equal(loaded.predict_members(X), model.predict_members(X))
+
+
+def test_another_module_than_the_ensembles_is_named(iris, tmp_path):
+    path = tmp_path / "own.model"
+    SnapshotEnsembleClassifier(Mlp, max_epochs=2, n_cycles=1).fit(*iris).save(path)
+    with pytest.raises(UserWarning, match="has another source than now"):
+        skensemble.load(path, module=Bare)
+    warnings.simplefilter("ignore")
+    with pytest.raises(ValueError, match=r"Got module=.*Bare.*other tensors.*hidden.weight"):
+        skensemble.load(path, module=Bare)
+
+
+@pytest.mark.parametrize("trusted", [None, True, 3, [Mlp], ["a", None]])
+def test_trusted_has_names(iris, tmp_path, trusted):
+    path = tmp_path / "iris.model"
+    SnapshotEnsembleClassifier(max_epochs=2, n_cycles=1).fit(*iris).save(path)
+    with pytest.raises(ValueError, match=r"Got trusted=.*names of classes or functions"):
+        skensemble.load(path, trusted=trusted)
+
+
+def test_what_has_no_name_of_its_own_is_asked_for(iris, tmp_path):
+    path = tmp_path / "own.model"
+    SnapshotEnsembleClassifier(lambda: Mlp(4, 3), max_epochs=2, n_cycles=1).fit(*iris).save(path)
+    with pytest.raises(ValueError, match="pass module= the one that it was made with") as raised:
+        skensemble.load(path)
+    assert "trusted=" not in str(raised.value)
+
+
+def test_what_is_no_path_is_refused():
+    with pytest.raises(TypeError, match="Got path=3, but expected the path of a file"):
+        skensemble.load(3)

@@ -74,8 +74,10 @@ def parse(path: str | os.PathLike[str]) -> Parsed:
 
 
 def _check_format(file: Container) -> None:
-    if file.texts.get("format") != FORMAT:
-        raise Fault(f"the format {short(file.texts.get('format'))}")
+    if "format" not in file.texts:
+        raise Fault("nothing in it that says that skensemble wrote it")
+    if file.texts["format"] != FORMAT:
+        raise Fault(f"the format {short(file.texts['format'])}")
     version = file.texts.get("format_version", "")
     if not (version.isascii() and version.isdigit() and 0 < len(version) < 10) or int(version) < 1:
         raise Fault(f"the format version {short(version)}")
@@ -266,12 +268,15 @@ def check_trust(audited: Audited, module: ModuleLike | None, trusted: Collection
     if not names and not own:
         return
     needed = sorted({*names, *own})
-    either = f"module={own[0].rpartition('.')[2]} or " if needed == own else ""
-    shown = [*trusted, *needed]
+    remedy = f"trusted={[*trusted, *needed]!r}"
+    if needed == own:
+        either = f"module={own[0].rpartition('.')[2]} or "
+        # What was made within a function, or by lambda, cannot be found by its name.
+        remedy = "module= the one that it was made with" if "<" in own[0] else either + remedy
     raise ValueError(
         f"Got path={short(audited.file.path)}, a file that needs {', '.join(map(repr, needed))}, "
         "but expected every name outside of skensemble to be trusted: a file could name any code. "
-        f"Where you know who wrote it, pass {either}trusted={shown!r}."
+        f"Where you know who wrote it, pass {remedy}."
     )
 
 

@@ -17,7 +17,7 @@ from .remaking import fill_net, go_on, remake_nets, remake_recipe
 from .schema import make_record
 from .stored import StoredSnapshots
 from .tree import Foreign
-from .trying import try_out, try_sizes
+from .trying import odd_tensors, try_out, try_sizes
 
 
 class Loaded(NamedTuple):
@@ -65,6 +65,11 @@ def construct(
     recipe = remake_recipe(then, values, intake, targets, chosen.n_chains)
     try_sizes(recipe, audited.stacks)
     nets = remake_nets(then, recipe, intake, resume, state)
+    if module is not None and (odd := odd_tensors(nets[0].of_one_chain().module_, audited.stacks)):
+        raise ValueError(
+            f"Got module={short(module)} with other tensors than the file has: {short(odd)}, but "
+            "expected the module that the ensemble was made with."
+        )
     fitted = Fitted(nets, stored, values["stage_weights"], verdict, intake, targets, resume)
     if state is None:
         fill_net(nets[0], fitted, values["net"], audited.stacks)

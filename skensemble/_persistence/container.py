@@ -139,6 +139,19 @@ def write_container(path: str | os.PathLike[str], arrays: dict[str, Array], text
         If the file cannot be written. Nothing is left behind.
     """
     path = path_of_file(path)
+    with replacing(path) as unfinished:
+        try:
+            save_file({name: _plain(a) for name, a in arrays.items()}, unfinished, metadata=texts)
+        except SafetensorError as error:
+            raise _error_of_system(error, path) from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield where to write what is to take the place of a file once it is whole.
+
+    Where the block raises an error, nothing is left behind.
+    """
     # In a folder of its own: safetensors writes beside, under a name of its own, before that. Of a
     # name so many letters always leave room for the rest.
     room = path.with_name(f".{path.name[:20]}.{secrets.token_hex(8)}{UNFINISHED}")
@@ -148,10 +161,7 @@ def write_container(path: str | os.PathLike[str], arrays: dict[str, Array], text
     try:
         unfinished.touch()
         mode = unfinished.stat().st_mode  # as files are made here; safetensors' own are private
-        try:
-            save_file({name: _plain(a) for name, a in arrays.items()}, unfinished, metadata=texts)
-        except SafetensorError as error:
-            raise _error_of_system(error, path) from error
+        yield unfinished
         unfinished.chmod(mode)
         with unfinished.open("rb+") as file:
             os.fsync(file.fileno())

@@ -10,7 +10,7 @@ from skensemble.parameters import NetParameters
 
 from .audit import audit, check_trust, parse
 from .building import Loaded, construct
-from .container import Fault
+from .container import Fault, path_of_file
 from .stored import refusal
 
 
@@ -47,18 +47,26 @@ def read_model(
     OSError
         If it cannot be opened.
     """
-    trusted = [trusted] if isinstance(trusted, str) else [*trusted]
-    for name in trusted:
-        if not isinstance(name, str):
-            raise ValueError(
-                f"Got trusted={short(trusted)}, but expected names of classes or functions with "
-                "those of their modules, such as 'mymodel.Net'."
-            )
+    path = path_of_file(path)
+    trusted = _names(trusted)
     audited = _guarded(path, lambda: audit(parse(path), estimator))
     check_trust(audited, module, trusted)
     if check is not None:
         check(audited.values["training"])
     return _guarded(path, lambda: construct(audited, kinds or {}, module, trusted, estimator))
+
+
+def _names(trusted: object) -> list[str]:
+    """Return the names that were given, be it one."""
+    if isinstance(trusted, str):
+        return [trusted]
+    names = [*trusted] if isinstance(trusted, Collection) else None
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"Got trusted={short(trusted)}, but expected names of classes or functions with "
+            "those of their modules, such as 'mymodel.Net'."
+        )
+    return names
 
 
 def _guarded(path: str | os.PathLike[str], step: Callable[[], Any]) -> Any:
@@ -67,7 +75,7 @@ def _guarded(path: str | os.PathLike[str], step: Callable[[], Any]) -> Any:
         return step()
     except Fault as fault:
         raise refusal(os.fspath(path), fault) from fault
-    except OSError:
+    except (OSError, Warning):  # the user may have made warnings errors
         raise
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith("Got "):

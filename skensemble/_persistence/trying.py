@@ -65,11 +65,15 @@ def _count_units(given: Options, n_numbers: int, n_tensors: int) -> None:
 
 def check_tensors(module: nn.Module, stacks: dict[str, Stack]) -> None:
     """Refuse a module whose tensors are not those of the snapshots."""
+    if odd := odd_tensors(module, stacks):
+        raise Fault(f"other tensors than the module has: {short(odd)}")
+
+
+def odd_tensors(module: nn.Module, stacks: dict[str, Stack]) -> list[str]:
+    """Return the names of the tensors that differ from those of the snapshots in kind."""
     found = {name: (t.dtype, tuple(t.shape)) for name, t in named_tensors(module)}
     told = {name: (s.dtype, s.shape) for name, s in stacks.items()}
-    if found != told:
-        odd = {name for name in {*found, *told} if found.get(name) != told.get(name)}
-        raise Fault(f"other tensors than the module has: {short(sorted(odd))}")
+    return sorted(name for name in {*found, *told} if found.get(name) != told.get(name))
 
 
 def zeros_for(intake: Intake) -> Batch:

@@ -38,6 +38,10 @@ class Progress(Callback):
         """Move the bar by an epoch."""
         self.bar_.update()
 
+    def skip(self, n_cycles: int) -> None:
+        """Count cycles of the run that an earlier process has trained."""
+        self.cycle_ = self.first_cycle + n_cycles
+
     def plan_shorter(self, n_cycles: int, n_steps: int, time_limit: float) -> None:
         """Take over a plan that a limit has shortened; print a line where it is the first."""
         is_first, self.is_shorter = not self.is_shorter, True

@@ -214,6 +214,8 @@ class Run:
             self.states.append(states)
         self._n_ended, self.n_diverged = stood["n_ended"], stood["n_diverged"]
         self._is_over = stood["is_over"]
+        if (progress := self.lanes[0].session.progress) is not None:
+            progress.skip(self._n_ended)
         for k, lane in enumerate(self.lanes):
             # Only the last of the cycles that have ended is ever looked at again.
             taken: list[State | None] = [
