@@ -1,6 +1,6 @@
 """What a fit leaves: snapshots with weights, which predict."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self, SupportsIndex
 
@@ -18,10 +18,10 @@ from ._data.sources import DatasetInput
 from ._data.sources import Source as Source
 from ._data.targets import Targets
 from ._nets.generators import on_named_device
-from ._nets.inference import chunk_size, first_not_finite, member_outputs
+from ._nets.inference import chunk_size, collect, first_not_finite, member_outputs
 from ._nets.snapshots import Snapshots, module_of, plain_state
 from ._training.net import SnapshotNet, mixed_net
-from ._types import Options, State
+from ._types import Batch, Options, State
 from .members import average, cycle_weights
 from .unseen import UnseenRows
 
@@ -66,22 +66,27 @@ class Weighed(NamedTuple):
 
 
 def weigh_cycles(
-    states: list[State], n_chains: int, members: Any, unseen: UnseenRows | None, targets: Targets
+    gather: Callable[[Sequence[int]], Snapshots],
+    n_cycles: int,
+    n_chains: int,
+    members: Any,
+    unseen: UnseenRows | None,
+    targets: Targets,
 ) -> Weighed:
     """Weigh the cycles, by unseen rows where there are some.
 
     Parameters
     ----------
-    states : list of dict
-        All snapshots, in the order of :class:`Fitted`.
-    n_chains : int
+    gather : callable
+        Returns all snapshots, in the order of :class:`Fitted`. It is given the indices of those
+        that are to lie next to each other.
+    n_cycles, n_chains : int
     members : str, int or callable
         The rule for members where there are no unseen rows; unseen rows have their own.
     unseen : UnseenRows or None
         It has seen all cycles.
     targets : Targets
     """
-    n_cycles = len(states) // n_chains
     if unseen is None:
         by_cycle = [cycle_weights(members, m) for m in range(1, n_cycles + 1)]
     else:
@@ -93,7 +98,7 @@ def weigh_cycles(
     # Those that predict lie side by side, so that they need not be copied for it.
     first = np.flatnonzero(_of_members(stage_weights[-1], n_chains)).tolist()
     verdict = None if unseen is None else _verdict(unseen, n_chains, targets)
-    return Weighed(Snapshots(states, first=first), stage_weights, verdict)
+    return Weighed(gather(first), stage_weights, verdict)
 
 
 def _verdict(unseen: UnseenRows, n_chains: int, targets: Targets) -> Verdict:
@@ -266,24 +271,20 @@ class Fitted:
         combine: Callable[[torch.Tensor], torch.Tensor],
     ) -> NDArray[np.float64]:
         """Collect what is made of the members' values, all rows along the second axis."""
-        out, done = torch.empty(0, 0, 0, dtype=torch.float64, device="cpu"), 0
-        with on_named_device(self.nets[0].device):
-            for values in self._values(source, members):
-                part = combine(values)
-                if part.shape[1] == source.n_samples:  # a few rows, which a copy would only delay
-                    return _finite(part.contiguous().numpy())
-                if not done:  # the only memory that grows with the rows
-                    out = out.new_empty(len(part), source.n_samples, part.shape[2])
-                out[:, done : done + part.shape[1]] = part
-                done += part.shape[1]
-        return _finite(out.numpy())
-
-    def _values(self, source: Source, members: NDArray[np.intp]) -> Iterator[torch.Tensor]:
-        """Yield what these members say of the rows, a part after another: (members, rows, k)."""
         net = self.nets[0]
         size = net.batch_size if isinstance(source, DatasetInput) else chunk_size(net)
+
+        def of_rows(start: int, stop: int) -> Iterator[torch.Tensor]:
+            chunks = self.intake.chunks(source, size, start, stop)
+            return map(combine, self._values(chunks, members))
+
+        with on_named_device(net.device):
+            return _finite(collect(net, source.n_samples, size, of_rows))
+
+    def _values(self, chunks: Iterator[Batch], members: NDArray[np.intp]) -> Iterator[torch.Tensor]:
+        """Yield what these members say of the rows, a part after another: (members, rows, k)."""
+        net = self.nets[0]
         device = torch.device(net.device or "cpu")
-        chunks = self.intake.chunks(source, size)
         if device.type != "cpu":
             chunks = (to_device(chunk, device) for chunk in chunks)
         for outputs in member_outputs(net, self.snapshots.to(device), members, chunks):

@@ -21,6 +21,9 @@ from ._warnings import short
 #: depend on the gradient's size.
 _FASTER = 6.0
 
+#: Up to so many rows the first weights are read once for each row, if there are so many weights.
+_FEW_ROWS, _MANY_WEIGHTS = 4, 1 << 18
+
 
 class Dense(nn.Linear):
     """A linear layer whose weights start with a variance of one divided by the number of inputs.
@@ -228,14 +231,16 @@ class TableNetwork(nn.Module):
         outputs : Tensor of shape (members, batch, n_outputs)
         """
         scale, weight, bias, *others = self._parameters_of(stacks)
-        h = X.expand(len(scale), -1, -1)
-        if training and self.first.dropout > 0:
-            scale = scale * self.first.column_mask(stacks[self._columns_name])
-        # The rows are scaled and not the weights, unlike in `perceptrons`: that costs little for
-        # many rows, and nothing for a single one.
-        h = h * scale.unsqueeze(1)
-        h = torch.baddbmm(bias.unsqueeze(1), h, weight.mT, alpha=_FASTER)
         is_inference = not (training or torch.is_grad_enabled())  # autograd needs h as it was
+        if is_inference and _has_few_rows(X, weight):
+            h = torch.stack([_first_outputs(x, scale, weight, bias) for x in X], dim=1)
+        else:
+            if training and self.first.dropout > 0:
+                scale = scale * self.first.column_mask(stacks[self._columns_name])
+            # The rows are scaled and not the weights, unlike in `perceptrons`: that costs little
+            # for many rows.
+            h = X.expand(len(scale), -1, -1) * scale.unsqueeze(1)
+            h = torch.baddbmm(bias.unsqueeze(1), h, weight.mT, alpha=_FASTER)
         for weight, bias in zip(others[::2], others[1::2], strict=True):
             h = nn.functional.mish(h, inplace=is_inference)
             if training:
@@ -267,6 +272,39 @@ class TableNetwork(nn.Module):
     def _parameters_of(self, stacks: State) -> list[torch.Tensor]:
         """Return the factors of the inputs, then weight and bias of each layer."""
         return [stacks[name] for name in self._names]
+
+
+def _has_few_rows(X: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Tell whether reading the first weights takes longer than multiplying rows by them."""
+    return (
+        X.ndim == 2
+        and len(X) <= _FEW_ROWS
+        and weight.numel() >= _MANY_WEIGHTS
+        and X.device.type == "cpu"
+        and weight.mT.is_contiguous()
+    )
+
+
+def _first_outputs(
+    x: torch.Tensor, scale: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
+    """Return what the first layer of all members makes of one row, (members, units).
+
+    Only weights of inputs that are not zero are read: pieces above a number are zero, and
+    categories but one.
+    """
+    n_members, n_units, n_inputs = weight.shape
+    inputs = x.nonzero().squeeze(1)
+    values = scale.index_select(1, inputs).mul_(x[inputs]).mul_(_FASTER)
+    member = torch.arange(n_members)
+    h = nn.functional.embedding_bag(
+        (member.unsqueeze(1) * n_inputs + inputs).view(-1),
+        weight.mT.view(-1, n_units),
+        member * len(inputs),
+        mode="sum",
+        per_sample_weights=values.view(-1),
+    )
+    return h.add_(bias)
 
 
 def _check_dropout(name: str, dropout: object) -> None:

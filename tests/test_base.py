@@ -124,7 +124,7 @@ def test_auto_stands_for_the_device_that_is_found(iris, monkeypatch):
     on_named_device = base.on_named_device
     monkeypatch.setattr(base, "on_named_device", note)
     model = SnapshotEnsembleClassifier(device="auto", max_epochs=2, n_cycles=2).fit(*iris)
-    model.refit_members(*iris).predict(iris[0])
+    model.refit_members(*iris).predict(iris[0].tolist())
     assert named == [str(model.net_.device)] * 3
 
 

@@ -1,15 +1,18 @@
 """Members predict as their snapshots do, whatever the way."""
 
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from conftest import Mlp, Normalised, outputs_of_snapshots
+from scipy.sparse import csr_matrix
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from skensemble import SnapshotEnsembleClassifier
+from skensemble import SnapshotEnsembleClassifier, networks
+from skensemble._nets import inference
 
 
 def test_chunks_change_no_prediction(monkeypatch, digits):
@@ -138,3 +141,162 @@ def test_hooks_of_a_layer_and_of_all_modules_are_called(digits):
         handle.remove()
     assert everywhere.count(nn.Linear) == 6
     assert everywhere.count(nn.ReLU) == 3
+
+
+class Plain(nn.Sequential):
+    """All that is computed is torch's."""
+
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__(nn.Linear(n_inputs, 12), nn.ReLU(), nn.Linear(12, n_outputs))
+
+
+@pytest.fixture
+def use_threads(monkeypatch):
+    """Let predictions go to a number of threads, few rows at a time; count those that were used."""
+    whole = inference.in_threads
+    asked = []
+
+    def use(n_threads):
+        monkeypatch.setattr(inference, "usable_cpus", lambda: n_threads)
+        monkeypatch.setattr(inference, "CHUNK", 30)
+        monkeypatch.setattr(inference, "STACKED_CHUNK", 30)
+        monkeypatch.setattr(
+            inference,
+            "in_threads",
+            lambda tasks, n: asked.append((len(tasks), n)) or whole(tasks, n),
+        )
+        return asked
+
+    return use
+
+
+@pytest.mark.parametrize("module", [None, Plain])
+def test_any_number_of_threads_predicts_the_same_bits(digits, use_threads, module):
+    X, y = digits
+    model = SnapshotEnsembleClassifier(module, n_cycles=2, max_epochs=1).fit(X, y)
+    sparse = csr_matrix(X)
+    calls = [
+        lambda: model.predict_proba(X),
+        lambda: model.predict_proba(sparse),
+        lambda: model.predict_members(X[:200]),
+        lambda: np.stack(list(model.staged_predict_proba(X[:31]))),
+    ]
+    asked = use_threads(1)
+    expected = [call() for call in calls]
+    np.testing.assert_allclose(expected[0], expected[1], atol=1e-6)
+    assert {n for _, n in asked} == {1}
+    for n_threads in (2, 3):
+        asked = use_threads(n_threads)
+        asked.clear()
+        for call, bits in zip(calls, expected, strict=True):
+            np.testing.assert_array_equal(call(), bits)
+        groups = [4 * n_threads] * 2 + [7, 2]
+        assert asked == [(min(4 * n_threads, g), n_threads) for g in groups]
+
+
+def test_code_of_the_users_runs_in_no_thread_of_ours(digits, use_threads):
+    """Nobody knows whether a forward, or a hook, is safe beside itself."""
+    asked = use_threads(2)
+    hooked = Plain(64, 10)
+    hooked[1].register_forward_hook(_doubled)
+    for module in (Mlp, Residual, hooked):
+        model = SnapshotEnsembleClassifier(module, n_cycles=2, max_epochs=1).fit(*digits)
+        asked.clear()
+        model.predict_proba(digits[0])
+        assert not asked
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_an_error_in_a_thread_reaches_the_caller(digits, use_threads, monkeypatch, n_threads):
+    X, y = digits
+    use_threads(n_threads)
+    model = SnapshotEnsembleClassifier(Plain, n_cycles=2, max_epochs=1).fit(X, y)
+    far = X.copy()
+    far[-1, 5] = 1e300
+    with pytest.raises(ValueError, match="that float32 can hold"):
+        model.predict(far)
+    whole = inference.member_outputs
+
+    def interrupted(*args):
+        yield next(whole(*args))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skensemble.fitted.member_outputs", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.predict(X)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_no_more_chunks_are_in_memory_than_threads(digits, use_threads, monkeypatch, n_threads):
+    X, y = digits
+    use_threads(n_threads)
+    model = SnapshotEnsembleClassifier(n_cycles=2, max_epochs=1).fit(X, y)
+    alive, most = set(), [0]
+    whole = inference.member_outputs
+
+    def counted(net, snapshots, members, chunks):
+        for outputs in whole(net, snapshots, members, chunks):
+            alive.add(id(outputs))
+            weakref.finalize(outputs, alive.discard, id(outputs))
+            most[0] = max(most[0], len(alive))
+            yield outputs
+            del outputs
+
+    monkeypatch.setattr("skensemble.fitted.member_outputs", counted)
+    model.predict(np.tile(X, (3, 1)))  # 60 chunks
+    assert 1 <= most[0] <= 2 * n_threads
+
+
+@pytest.mark.parametrize("n_rows", [1, 20, 200])
+def test_no_intra_op_threads_meet_in_a_prediction(digits, use_threads, monkeypatch, n_rows):
+    """One that is not scheduled would hold the other at every product."""
+    X, y = digits
+    use_threads(2)
+    model = SnapshotEnsembleClassifier(n_cycles=2, max_epochs=1).fit(X, y)
+    seen, before = [], torch.get_num_threads()
+    monkeypatch.setattr(
+        type(model.net_.module_),
+        "forward_members",
+        _watched(type(model.net_.module_).forward_members, seen),
+    )
+    torch.set_num_threads(2)
+    try:
+        model.predict(X[:n_rows])
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def _watched(forward, seen):
+    def watched(*args, **kwargs):
+        seen.append(torch.get_num_threads())
+        return forward(*args, **kwargs)
+
+    return watched
+
+
+@pytest.mark.parametrize("n_rows", [1, 3])
+def test_a_row_alone_is_predicted_as_among_others(digits, monkeypatch, n_rows):
+    """A few rows read only those of the first weights whose inputs are not zero."""
+    X, y = digits
+    model = SnapshotEnsembleClassifier(n_cycles=2, max_epochs=1).fit(X, y)
+    whole, read = model.predict_members(X[:100]), []
+    few = networks._first_outputs
+    monkeypatch.setattr(networks, "_first_outputs", lambda x, *a: read.append(1) or few(x, *a))
+    monkeypatch.setattr(networks, "_MANY_WEIGHTS", 0)
+    for start in range(0, 12, n_rows):
+        rows = slice(start, start + n_rows)
+        np.testing.assert_allclose(model.predict_members(X[rows]), whole[:, rows], atol=1e-6)
+    assert len(read) == 12
+    nothing = model._fitted_.intake.tensor(X[:1]).zero_()
+    stacks = model._fitted_.snapshots.stacks(range(len(model.snapshots_)))
+    with torch.inference_mode():
+        outputs = model.net_.module_.forward_members(stacks, nothing)[:, 0]
+    expected = [output[0] for output in outputs_of_snapshots(model, nothing)]
+    torch.testing.assert_close(outputs.double(), torch.stack(expected), atol=1e-5, rtol=1e-5)
+    scores = outputs_of_snapshots(model, model._fitted_.intake.tensor(X[:1]))
+    expected = [torch.softmax(output, dim=1).numpy() for output in scores]
+    np.testing.assert_allclose(model.predict_members(X[:1]), expected, atol=1e-6)

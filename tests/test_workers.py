@@ -123,12 +123,14 @@ def test_ctrl_c_reaches_the_caller_when_what_had_begun_has_ended(two_threads):
         started.wait()
         _thread.interrupt_main()
 
+    before = threading.active_count()
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         in_threads([task] * 50, 2)
     n = len(ended)
     time.sleep(0.3)
     assert 1 <= n == len(ended) <= 4
+    assert threading.active_count() == before
     assert torch.get_num_threads() == in_fresh_thread(torch.get_num_threads) == 2
 
 

@@ -144,8 +144,6 @@ class Intake:
         y_checks: Options | None = None,
     ) -> tuple[Source, Array | None]:
         """Check a later X, and y beside it: its columns and the shape of a row are those of fit."""
-        if isinstance(y, str) and self.columns is None and self._is_plain_table(X):
-            return ArrayInput(X), None
         found = {"n_features_in_": self.n_features, "feature_names_in_": self.feature_names}
         known = {name: value for name, value in found.items() if value is not None}
         stand_in = _stand_in(estimator, known)
@@ -159,10 +157,18 @@ class Intake:
             )
         return source if self.is_table else source.as_kinds(self.kinds), y
 
+    def read_plain(self, X: Input) -> Source | None:
+        """Return a later X where scikit-learn's checks would pass, which take half of a small call.
+
+        None: ask :meth:`read`.
+        """
+        return ArrayInput(X) if self._is_plain_table(X) else None
+
     def _is_plain_table(self, X: Input) -> bool:
-        """Tell whether scikit-learn's checks would pass; they take half of a small call."""
+        """Tell whether X is the plainest kind of table, as in fit."""
         if (
-            type(X) is not np.ndarray
+            self.columns is not None
+            or type(X) is not np.ndarray
             or X.ndim != 2
             or X.dtype not in _FLOATS
             or len(X) == 0
@@ -187,9 +193,12 @@ class Intake:
         row_bytes = n_outputs * self.dtype.itemsize
         return source.rows(self.tensor, self.dtype, row_bytes)
 
-    def chunks(self, source: Source, size: int) -> Iterator[Batch]:
-        """Yield the rows as the module takes them, `size` at a time."""
-        return source.chunks(self.tensor, self.dtype, size)
+    def chunks(
+        self, source: Source, size: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[Batch]:
+        """Yield the rows from `start` to `stop` as the module takes them, `size` at a time."""
+        stop = source.n_samples if stop is None else stop
+        return source.chunks(self.tensor, self.dtype, size, start, stop)
 
     def sizes(self) -> Options:
         """Return the arguments of a module's constructor that the columns decide, by name."""

@@ -15,6 +15,16 @@ from skensemble._types import Array, Batch
 #: Turns an array into what the module takes.
 Convert = Callable[[Array], torch.Tensor]
 
+#: What numbers that are no floats become, by the kind of numpy's type.
+_WHOLE = {"i": torch.int64, "u": torch.int64, "b": torch.bool}
+
+_NUMPY_TYPES: dict[torch.dtype, type[np.generic]] = {
+    torch.float64: np.float64,
+    torch.float16: np.float16,
+    torch.int64: np.int64,
+    torch.bool: np.bool_,
+}
+
 
 class Features(Protocol):
     """Rows of X on their device, handed out by number: a tensor is the plainest."""
@@ -37,7 +47,7 @@ def to_tensor(array: Array, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     No copy is made where the array is already so; a read-only one (a memory map) is copied,
     since torch would let it be written through the tensor.
     """
-    target = {"i": torch.int64, "u": torch.int64, "b": torch.bool}.get(array.dtype.kind, dtype)
+    target = _WHOLE.get(array.dtype.kind, dtype)
     with np.errstate(over="ignore"):
         made = np.ascontiguousarray(array, dtype=numpy_type(target))
     if made.itemsize < array.itemsize:
@@ -61,10 +71,7 @@ def _refuse_infinite(array: Array, made: Array) -> None:
 
 def numpy_type(dtype: torch.dtype) -> type[np.generic]:
     """Return the numpy type that a torch type is made from: float32 where it has none itself."""
-    own: dict[torch.dtype, type[np.generic]]
-    own = {torch.float64: np.float64, torch.float16: np.float16, torch.int64: np.int64}
-    own[torch.bool] = np.bool_
-    return own.get(dtype, np.float32)
+    return _NUMPY_TYPES.get(dtype, np.float32)
 
 
 class ChainRows(NamedTuple):

@@ -18,7 +18,14 @@ from scipy.sparse import issparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 from skorch.dataset import Dataset as SkorchDataset
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+    default_collate,
+)
 
 from skensemble._compat import check_y
 from skensemble._nets.generators import taking_turns
@@ -63,8 +70,10 @@ class Source(Protocol):
         `convert` turns arrays into tensors whose floats are of `dtype`, `row_bytes` a row.
         """
 
-    def chunks(self, convert: Convert, dtype: torch.dtype, size: int) -> Iterator[Batch]:
-        """Yield the rows in order, `size` at a time."""
+    def chunks(
+        self, convert: Convert, dtype: torch.dtype, size: int, start: int, stop: int
+    ) -> Iterator[Batch]:
+        """Yield the rows from `start` to `stop` in order, `size` at a time."""
 
 
 class ArrayInput(Source):
@@ -90,14 +99,21 @@ class ArrayInput(Source):
             return ConvertedRows(self.X, convert)
         return convert(self.X)
 
-    def chunks(self, convert: Convert, dtype: torch.dtype, size: int) -> Iterator[Batch]:
-        rows = ConvertedRows(self.X, convert)
-        for start in range(0, self.n_samples, size):
-            yield rows[start : start + size]
+    def chunks(
+        self, convert: Convert, dtype: torch.dtype, size: int, start: int, stop: int
+    ) -> Iterator[Batch]:
+        for first in range(start, stop, size):
+            yield convert(self._dense(slice(first, min(first + size, stop))))
+
+    def _dense(self, rows: slice) -> Array:
+        return self.X[rows]
 
 
 class SparseInput(ArrayInput):
     """A scipy sparse matrix, of which few rows are made dense at a time, unless it is small."""
+
+    def _dense(self, rows: slice) -> Array:
+        return self.X[rows].toarray()
 
     def rows(self, convert: Convert, dtype: torch.dtype, row_bytes: int = 0) -> Features:
         row_bytes = row_bytes or self.X.shape[1] * dtype.itemsize
@@ -133,9 +149,12 @@ class DictInput(Source):
     def rows(self, convert: Convert, dtype: torch.dtype, row_bytes: int = 0) -> Features:
         return DictRows({name: convert(array) for name, array in self.X.items()})
 
-    def chunks(self, convert: Convert, dtype: torch.dtype, size: int) -> Iterator[Batch]:
-        for start in range(0, self.n_samples, size):
-            yield {name: convert(array[start : start + size]) for name, array in self.X.items()}
+    def chunks(
+        self, convert: Convert, dtype: torch.dtype, size: int, start: int, stop: int
+    ) -> Iterator[Batch]:
+        for first in range(start, stop, size):
+            last = min(first + size, stop)
+            yield {name: convert(array[first:last]) for name, array in self.X.items()}
 
 
 class DatasetInput(Source):
@@ -218,9 +237,13 @@ class DatasetInput(Source):
         other.dtype = dtype
         return other
 
-    def chunks(self, convert: Convert, dtype: torch.dtype, size: int) -> Iterator[Batch]:
+    def chunks(
+        self, convert: Convert, dtype: torch.dtype, size: int, start: int, stop: int
+    ) -> Iterator[Batch]:
+        items: Dataset[Any] = DatasetRows(self.rows(convert, dtype))
+        if stop - start < self.n_samples:
+            items = Subset(items, range(start, stop))
         # A loader draws a seed, which must not come from the global generator.
-        items = DatasetRows(self.rows(convert, dtype))
         yield from DataLoader(items, batch_size=size, generator=torch.Generator())
 
 

@@ -1,32 +1,44 @@
 """All members over a stream of batches."""
 
+import contextlib
 import functools
+import itertools
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from torch import nn
 
-from skensemble._compat import uncompiled
-from skensemble._types import Array, Batch, State
+from skensemble._compat import is_hooked, uncompiled
+from skensemble._types import Array, Batch, Floats, State
 
 from .by_hand import shorten_sequences
 from .modules import computes_members, copy_of
 from .snapshots import Place, Snapshots, named_tensors, places, stack_tensors
+from .workers import briefly_single, in_threads, usable_cpus
 
 #: Rows that every member predicts before the next ones are fetched: few enough for the cache.
 CHUNK = 2048
 
 #: Rows at a time where all members are multiplied at once: they share the cache.
-STACKED_CHUNK = 512
+STACKED_CHUNK = 256
+
+#: Groups of chunks that each thread gets: one that the machine holds up leaves some to others.
+_GROUPS = 4
+
+#: Yields what is made of the outputs for the rows from one number to another, rows along the second
+#: axis. Only chunks of its own it is asked for, so that it may run in a thread beside others.
+OfRows = Callable[[int, int], Iterator[torch.Tensor]]
 
 
 class Net(Protocol):
     """What inference needs of a net."""
 
     module_: nn.Module
+    device: Any
 
     def infers_plainly(self) -> bool:
         """Tell whether inference is a call of the module and nothing else."""
@@ -64,6 +76,57 @@ def member_outputs(
             yield stack_tensors([call(X) for call in calls])
 
 
+def collect(net: Net, n_rows: int, size: int, of_rows: OfRows) -> Floats:
+    """Return what is made of the outputs for all rows, which `of_rows` yields `size` at a time.
+
+    Where the module is known to be safe beside itself, groups of chunks go to as many threads as
+    there are CPUs. Each chunk is computed by one, so that their number changes no bit.
+    """
+    is_known = _is_known(net)
+    if n_rows <= size:  # a few rows, which a copy would only delay
+        with briefly_single() if is_known else contextlib.nullcontext():
+            return next(of_rows(0, n_rows)).contiguous().numpy()
+    whole = _Whole(n_rows)
+    if not is_known:
+        whole.take(0, of_rows(0, n_rows))
+        return whole.out.numpy()
+    n_threads = usable_cpus()
+    starts = range(0, n_rows, size)
+    n_groups = min(len(starts), _GROUPS * n_threads) if n_threads > 1 else 1
+    bounds = [starts[len(starts) * i // n_groups] for i in range(n_groups)] + [n_rows]
+    in_threads(
+        [
+            functools.partial(whole.take_group, of_rows, start, stop)
+            for start, stop in itertools.pairwise(bounds)
+        ],
+        n_threads,
+    )
+    return whole.out.numpy()
+
+
+class _Whole:
+    """What is made of all rows; it alone grows with their number."""
+
+    def __init__(self, n_rows: int):
+        self.n_rows = n_rows
+        self.out = torch.empty(0, 0, 0, dtype=torch.float64, device="cpu")
+        self._lock = threading.Lock()
+
+    def take_group(self, of_rows: OfRows, start: int, stop: int) -> None:
+        """Put a group of chunks in its place."""
+        self.take(start, of_rows(start, stop))
+
+    def take(self, start: int, parts: Iterable[torch.Tensor]) -> None:
+        """Put parts that follow on each other in their place."""
+        for part in parts:
+            with self._lock:  # the first of all tells the shape
+                if not len(self.out):
+                    self.out = self.out.new_empty(len(part), self.n_rows, part.shape[2])
+            stop = start + part.shape[1]
+            self.out[:, start:stop] = part
+            start = stop
+
+
 def first_not_finite(values: Array) -> int | None:
     """Return the first row, along the second axis, of which a value is not finite; None: no row."""
     if math.isfinite(values.sum()):  # a finite sum has finite terms
@@ -75,6 +138,21 @@ def first_not_finite(values: Array) -> int | None:
 def _is_stackable(net: Net) -> bool:
     """Tell whether the module multiplies all members at once, and the net adds nothing to it."""
     return net.infers_plainly() and computes_members(uncompiled(net.module_))
+
+
+def _is_known(net: Net) -> bool:
+    """Tell whether all that is computed is torch's or ours, and so is safe beside itself."""
+    if torch.device(net.device or "cpu").type != "cpu":
+        return False
+    if _is_stackable(net):
+        return True
+    parts = uncompiled(net.module_).modules()
+    return net.infers_plainly() and all(
+        getattr(type(part).forward, "__module__", "").startswith("torch.nn.modules.")
+        and "forward" not in vars(part)
+        and not is_hooked(part)
+        for part in parts
+    )
 
 
 def _member_calls(net: Net, states: list[State]) -> Iterator[Callable[[Batch], torch.Tensor]]:

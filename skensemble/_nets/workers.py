@@ -68,9 +68,12 @@ def usable_cpus() -> int:
     Dask, in a task of :func:`in_threads`, and in a forked process.
     """
     asked = _own_threads()
-    if asked == 1 or _here.is_worker or _is_in_joblib() or _is_in_dask():
-        return 1
-    return min(asked, joblib.cpu_count())
+    return 1 if asked == 1 or is_one_of_several() else min(asked, joblib.cpu_count())
+
+
+def is_one_of_several() -> bool:
+    """Tell whether this is itself a task of joblib, of Dask or of :func:`in_threads`."""
+    return _here.is_worker or _is_in_joblib() or _is_in_dask()
 
 
 def in_threads(tasks: Sequence[Callable[[], _T]], n_threads: int) -> list[_T]:
@@ -88,17 +91,18 @@ def in_threads(tasks: Sequence[Callable[[], _T]], n_threads: int) -> list[_T]:
         with _single():
             return [task() for task in tasks]
     work = _Work(tasks)
-    threads: list[threading.Thread] = []
     try:
         with _setting, _threads_put_back():
             for _ in range(n_threads):
-                threads.append(work.start_thread())
+                work.start_thread()
                 work.are_set.acquire()
+        work.let_begin()
+        work.wait()
     except BaseException:
         work.begin_no_more()
+        work.let_begin()
+        work.wait()  # unless it is asked for twice
         raise
-    finally:
-        work.wait_for(threads)
     return work.results()
 
 
@@ -111,52 +115,53 @@ class _Work(Generic[_T]):
         self._errors: dict[int, BaseException] = {}
         #: Counts the threads that have set their own number of intra-op threads.
         self.are_set = threading.Semaphore(0)
+        self._threads: list[tuple[threading.Thread, threading.Event]] = []
         #: Set when the default of threads to come, such as those of a task, is as before.
         self._may_begin = threading.Event()
 
-    def start_thread(self) -> threading.Thread:
+    def start_thread(self) -> None:
         """Start a thread that takes one task after another."""
-        context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(self._run,), daemon=True)
+        context, ended = contextvars.copy_context(), threading.Event()
+        thread = threading.Thread(target=context.run, args=(self._run, ended), daemon=True)
         thread.start()
-        return thread
+        self._threads.append((thread, ended))
 
-    def _run(self) -> None:
-        _here.is_worker = _here.is_known = True
-        torch.get_num_threads()  # before its first call torch forgets what is set
-        torch.set_num_threads(1)
-        self.are_set.release()
-        self._may_begin.wait()
-        while True:
-            try:
-                place, task = self._waiting.popleft()
-            except IndexError:
-                return
+    def _run(self, ended: threading.Event) -> None:
+        try:
+            _here.is_worker = _here.is_known = True
+            torch.get_num_threads()  # before its first call torch forgets what is set
+            torch.set_num_threads(1)
+            self.are_set.release()
+            self._may_begin.wait()
+            while self._waiting:
+                self._take_one()
+        finally:
+            ended.set()
+
+    def _take_one(self) -> None:
+        with contextlib.suppress(IndexError):  # another thread was quicker
+            place, task = self._waiting.popleft()
             try:
                 self._done[place] = task()
             except BaseException as error:
                 self._errors[place] = error
                 self.begin_no_more()
 
+    def let_begin(self) -> None:
+        """Let all threads begin."""
+        self._may_begin.set()
+
     def begin_no_more(self) -> None:
         """Drop the tasks that no thread has begun."""
         self._waiting.clear()
 
-    def wait_for(self, threads: list[threading.Thread]) -> None:
-        """Let threads begin, and wait for their end; an interrupt ends it after the tasks begun."""
-        self._may_begin.set()
-        interrupt: BaseException | None = None
-        for thread in threads:
-            while thread.is_alive():
-                try:
-                    thread.join(_WINK)
-                except BaseException as error:
-                    if interrupt is not None:  # asked for twice
-                        raise
-                    interrupt = error
-                    self.begin_no_more()
-        if interrupt is not None:
-            raise interrupt
+    def wait(self) -> None:
+        """Wait for the end of all threads."""
+        for thread, ended in self._threads:
+            # An interrupted join takes a thread for ended: https://bugs.python.org/issue45274
+            while not ended.wait(_WINK):
+                pass
+            thread.join()
 
     def results(self) -> list[_T]:
         """Return the results in the order of the tasks, or raise the first error."""
