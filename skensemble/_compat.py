@@ -86,6 +86,10 @@ _REASONS = {
         "the class that torch makes for a parametrized module, after unpickling",
     ),
     "torch.nn.modules.dropout": {"_DropoutNd": "the class of all dropout layers"},
+    "torch": dict.fromkeys(
+        ("_fused_adam_", "_fused_adamw_", "_foreach_add_"),
+        "the kernels of a step of Adam, without what torch looks up anew in each",
+    ),
     "optimizer": dict.fromkeys(
         ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"), _HOOKED
     ),
@@ -274,3 +278,20 @@ def unwrapped_step(optimizer: torch.optim.Optimizer) -> Callable[..., object] | 
     while hasattr(step, "__wrapped__"):
         step = step.__wrapped__
     return step
+
+
+def fused_adam(optimizer: torch.optim.Optimizer) -> Callable[..., None] | None:
+    """Return the kernel of a step of Adam or AdamW, and None for a step of another kind."""
+    if type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW):
+        return None
+    is_decoupled = type(optimizer) is torch.optim.AdamW
+    for group in optimizer.param_groups:
+        is_plain = group["fused"] and not (group["amsgrad"] or group["capturable"])
+        if not is_plain or group.get("decoupled_weight_decay", is_decoupled) != is_decoupled:
+            return None
+    return torch._fused_adamw_ if is_decoupled else torch._fused_adam_
+
+
+def add_one(numbers: list[torch.Tensor]) -> None:
+    """Add one to each tensor, in place."""
+    torch._foreach_add_(numbers, 1)

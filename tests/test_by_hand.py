@@ -123,7 +123,8 @@ def test_any_other_loss_is_left_to_autograd(criterion):
     [
         (torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
         (torch.optim.Adam, {"amsgrad": True}),
-        (torch.optim.AdamW, {"weight_decay": 0.1}),
+        (torch.optim.Adam, {"weight_decay": 0.1, "maximize": True}),
+        (torch.optim.AdamW, {"weight_decay": 0.1, "betas": (0.8, 0.99)}),
     ],
 )
 def test_a_bare_step_is_the_step(kind, options, fused):
@@ -134,12 +135,36 @@ def test_a_bare_step_is_the_step(kind, options, fused):
     ]
     bare = bare_step(optimizers[0])
     assert bare != optimizers[0].step
-    for _ in range(4):
+    for k in range(6):
+        for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
+            # One that is frozen for a while has no gradient.
+            mine.grad = None if k in (2, 3) and mine.ndim == 1 else torch.randn_like(mine)
+            theirs.grad = None if mine.grad is None else mine.grad.clone()
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = 0.1 / (k + 1)
+        bare()
+        optimizers[1].step()
+    assert same([one.state_dict()], [other.state_dict()])
+    states = [optimizer.state_dict()["state"] for optimizer in optimizers]
+    assert same(*([*state.values()] for state in states))
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
+def test_a_step_that_is_looked_up_is_taken_for_each_group(kind):
+    one, other = Mlp(4, 3), Mlp(4, 3)
+    other.load_state_dict(one.state_dict())
+    steps = []
+    for module in (one, other):
+        weight, *others = module.parameters()
+        groups = [{"params": [weight], "lr": 0.3}, {"params": others, "weight_decay": 0.2}]
+        steps.append(kind(groups, lr=0.1, fused=True))
+    bare = bare_step(steps[0])
+    for _ in range(3):
         for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
             mine.grad = torch.randn_like(mine)
             theirs.grad = mine.grad.clone()
         bare()
-        optimizers[1].step()
+        steps[1].step()
     assert same([one.state_dict()], [other.state_dict()])
 
 

@@ -26,7 +26,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from skensemble._compat import is_hooked, tensor_holders, unwrapped_step
+from skensemble._compat import add_one, fused_adam, is_hooked, tensor_holders, unwrapped_step
+from skensemble._types import Options
 
 from .generators import drawing_from
 from .losses import NO_IGNORED_CLASS
@@ -206,7 +207,67 @@ def bare_step(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
         with torch.no_grad():
             bare(optimizer)
 
-    return step
+    kernel = fused_adam(optimizer)
+    return step if kernel is None else _adam_step(optimizer, kernel, step)
+
+
+class _Group(NamedTuple):
+    """A group of parameters, and what Adam knows of each."""
+
+    options: Options
+    parameters: list[Tensor]
+    means: list[Tensor]
+    squares: list[Tensor]
+    steps: list[Tensor]
+
+
+def _adam_step(
+    optimizer: torch.optim.Optimizer, kernel: Callable[..., None], step: Callable[[], None]
+) -> Callable[[], None]:
+    """Return a step of Adam that looks up its state once; the first is torch's, which makes it.
+
+    A parameter that is frozen has no gradient, and may have no state.
+    """
+    known: list[_Group] = []
+
+    def quick_step() -> None:
+        gradients = [[p.grad for p in group.parameters] for group in known]
+        if not known or any(gradient is None for own in gradients for gradient in own):
+            step()
+            known[:] = _groups_of(optimizer)
+            return
+        with torch.no_grad():
+            for group, own in zip(known, gradients, strict=True):
+                options = group.options
+                beta1, beta2 = options["betas"]
+                settings = {name: options[name] for name in ("lr", "eps", "weight_decay")}
+                add_one(group.steps)
+                kernel(
+                    *(group.parameters, own, group.means, group.squares, [], group.steps),
+                    **settings,
+                    beta1=beta1,
+                    beta2=beta2,
+                    maximize=options["maximize"],
+                    amsgrad=False,
+                    grad_scale=None,
+                    found_inf=None,
+                )
+
+    return quick_step
+
+
+def _groups_of(optimizer: torch.optim.Optimizer) -> list[_Group]:
+    """Return the groups of parameters; none where one of them has no state."""
+    groups = []
+    for options in optimizer.param_groups:
+        states = [optimizer.state[p] for p in options["params"]]
+        if not all(states):
+            return []
+        means, squares, steps = (
+            [state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step")
+        )
+        groups.append(_Group(options, options["params"], means, squares, steps))
+    return groups
 
 
 def shorten_sequences(module: nn.Module) -> None:
