@@ -118,18 +118,18 @@ def _accumulate(parameter: Tensor, gradient: Tensor) -> None:
 def mish_and_slope(h: Tensor) -> Tensor:
     """Overwrite `h` with ``h * tanh(softplus(h))``, and return the derivative.
 
-    One exponential is enough: with ``n = exp(h) * (exp(h) + 2)``, the hyperbolic tangent is
-    ``n / (n + 2)``. Most operations are in place, since new memory takes the time.
+    One exponential is enough: with ``e = exp(h)`` and ``n = e + e ** 2 / 2``, the hyperbolic
+    tangent is ``n / (n + 1)``, and the derivative adds ``h * e * (e + 1) / (n + 1) ** 2`` to it.
+    Most operations are in place, since new memory takes the time.
     """
     clamped = h.clamp(max=20)  # beyond 20 the tangent is 1, and the exponential may overflow
     e = clamped.exp()
-    tangent = (e + 2).mul_(e)
-    inverse = (tangent + 2).reciprocal_()
-    tangent *= inverse
+    n = torch.addcmul(e, e, e, value=0.5)
+    inverse = (n + 1).reciprocal_()
+    slope = e.addcmul_(e, e).mul_(inverse).mul_(inverse).mul_(clamped)
+    tangent = n.mul_(inverse)
     h *= tangent
-    # e * (e + 1) by way of a square, since that needs no second array
-    slope = e.add_(0.5).square_().sub_(0.25).mul_(inverse).mul_(inverse).mul_(clamped)
-    return slope.mul_(4).add_(tangent)
+    return slope.add_(tangent)
 
 
 def unit_masks(X: Tensor, units: list[int], dropout: float) -> list[Tensor]:
