@@ -1,13 +1,14 @@
 """Warnings point at the user's line."""
 
 import inspect
+import threading
 import warnings
 
 import pytest
 
 from skensemble import SnapshotEnsembleClassifier
 from skensemble._data.folds import clip
-from skensemble._warnings import warn
+from skensemble._warnings import own_filters, warn
 
 
 def line_here():
@@ -38,3 +39,26 @@ def test_a_warning_is_told_once_a_line():
             clip("n_rows", 5, 3, "things")
         clip("n_rows", 5, 3, "things")
     assert len(told) == 2
+
+
+def test_filters_of_threads_that_overlap_are_put_back():
+    before, first_is_in, second_waits = list(warnings.filters), threading.Event(), threading.Event()
+
+    def first():
+        with own_filters():
+            warnings.simplefilter("ignore")
+            first_is_in.set()
+            second_waits.wait(1)
+
+    def second():
+        first_is_in.wait(1)
+        second_waits.set()
+        with own_filters():
+            warnings.simplefilter("error")
+
+    threads = [threading.Thread(target=run) for run in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before

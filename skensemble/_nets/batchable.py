@@ -8,6 +8,7 @@ from torch import nn
 
 from skensemble._compat import Dropout, is_compiled
 from skensemble._types import Batch
+from skensemble._warnings import own_filters
 
 from .chains import Chains, batchable_attention
 from .generators import forked
@@ -47,7 +48,7 @@ def can_train_as_one(modules: list[nn.Module], X: Batch) -> bool:
         return False
     device = next((tensor.device for _, tensor in named_tensors(modules[0])), None)
     try:
-        with warnings.catch_warnings(), forked(device), batchable_attention():
+        with own_filters(), forked(device), batchable_attention():
             warnings.simplefilter("error")
             alone, together = _without_dropout(modules[:2]), _without_dropout(modules[:2])
             chains = Chains(together)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from skensemble._compat import uncompiled
+from skensemble._warnings import own_filters
 
 from .generators import forked
 from .modules import copy_of, first_output
@@ -173,7 +174,7 @@ def _fault_of(criterion: nn.Module, outputs: Any, y: Tensor) -> str | None:
     n_rows = 11 if 11 not in scores.shape[1:] else 13
     rows = torch.arange(n_rows, device=y.device) % len(y)
     try:
-        with warnings.catch_warnings(), forked(scores.device), torch.enable_grad():
+        with own_filters(), forked(scores.device), torch.enable_grad():
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message="Using a target size")  # it is broadcast
             # In eval mode: what a criterion counts in training, it counts of training alone.
