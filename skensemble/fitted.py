@@ -214,6 +214,10 @@ class Fitted:
         """Return all snapshots, uncopied."""
         return self.snapshots.views(range(len(self.snapshots)))
 
+    def regrouped(self, first: Sequence[int]) -> Snapshots:
+        """Return copies of all snapshots, those at the indices `first` next to each other."""
+        return Snapshots(self.all_states(), first)
+
     def state_dicts(self) -> list[State]:
         """Return copies of all snapshots, each as its module's ``state_dict`` has it."""
         return [plain_state(self.nets[0].module_, state) for state in self.snapshots[:]]

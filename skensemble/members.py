@@ -64,7 +64,9 @@ class Unseen(NamedTuple):
         """Return the negative log-loss or squared error of the weighted mean: higher is better."""
         if self.y.ndim == 1:
             true = _true_class_probabilities(self.predictions, self.y)
-            losses = -np.log(_weighted_mean(weights, true).clip(_EPS))
+            losses = _weighted_mean(weights, true)
+            losses.clip(_EPS, out=losses)
+            losses = np.negative(np.log(losses, out=losses), out=losses)
         else:
             combined = _weighted_mean(weights, self.predictions)
             losses = ((combined - self.y) ** 2).mean(axis=1)
@@ -199,7 +201,11 @@ def greedy(predictions: Floats, y: Array, sample_weight: Floats) -> Floats:
 
 def _loss_of_weights(predictions: Floats, y: Array, sample_weight: Floats) -> Loss:
     """Return the loss of the weighted mean of predictions, as a function of the weights."""
-    share = sample_weight / sample_weight.sum()
+    total = sample_weight.sum()
+    if sample_weight.strides == (0,):  # all rows share one number
+        share = np.broadcast_to(sample_weight[0] / total, sample_weight.shape)
+    else:
+        share = sample_weight / total
     return (_log_loss if y.ndim == 1 else _quadratic_loss)(predictions, y, share)
 
 
@@ -207,15 +213,20 @@ def _log_loss(predictions: Floats, y: Array, share: Floats) -> Loss:
     true = _true_class_probabilities(predictions, y)
 
     def loss(weights: Floats) -> tuple[float, Floats]:
-        p = _weighted_mean(weights, true).clip(_EPS)
-        return -float((share * np.log(p)).sum()), -np.einsum("mn,n->m", true, share / p)
+        p = _weighted_mean(weights, true)
+        p.clip(_EPS, out=p)
+        # In place: of many rows each array is as large as a column of the table.
+        logs = np.log(p)
+        logs *= share
+        return -float(logs.sum()), -np.einsum("mn,n->m", true, np.divide(share, p, out=p))
 
     return loss
 
 
 def _quadratic_loss(predictions: Floats, y: Array, share: Floats) -> Loss:
     """Return the squared error: with weights of sum 1 a quadratic form, up to a factor."""
-    errors = (predictions - y) * np.sqrt(share)[:, None]
+    errors = np.asarray(predictions - y, dtype=np.float64)
+    errors *= np.sqrt(share)[:, None]
     errors = errors.reshape(len(errors), -1)
     products = np.einsum("ip,jp->ij", errors, errors)
     # Divided by the error of the best cycle: one that is far off must not set the scale.

@@ -1,5 +1,6 @@
 """What a run leaves: the ensemble, what to warn of, and its file."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,8 @@ class Outcome:
     ):
         self.call, self.ready, self.run = call, ready, run
         self.unseen, self.file = unseen, file
+        if call.before is not None:
+            run.room.before = call.before.all_states()
         if file.path is not None:
             run.keep_by(self._keep, check_is_kept)
         if file.found is not None and (stood := file.found.stood) is not None:
@@ -56,8 +59,11 @@ class Outcome:
             run.go_on(stood, file.found.cycles(call.n_before))
 
     def finish(self, generators: list[Generators]) -> Fitted:
-        """Return the ensemble of a run that is over, and write its file."""
-        fitted = self._gather(generators)
+        """Return the ensemble of a run that is over, and write its file.
+
+        The run's snapshots become those of the ensemble, so this is asked for once.
+        """
+        fitted = self._gather(generators, is_over=True)
         try:
             self.file.wait()
             if not self.run.interrupts.marked and self.run.failure is None:
@@ -72,7 +78,7 @@ class Outcome:
         n_written = 0 if found is None else found.fitted.n_cycles
         if self.call.n_before + len(self.run.states) > n_written:
             stood = {**stood, "judged": self._judged(stood["n_cycles"])}
-            self.file.write(self.call.estimator, self._gather([]), stood)
+            self.file.write(self.call.estimator, self._gather([], is_over=False), stood)
 
     def _judged(self, n_cycles: int) -> list[Array]:
         """Return what cycles predict for unseen rows, where asking them again would not tell.
@@ -86,13 +92,17 @@ class Outcome:
         first = self.call.n_before
         return [cycle.predictions for cycle in self.unseen.cycles[first : first + n_cycles]]
 
-    def _gather(self, generators: list[Generators]) -> Fitted:
-        """Return the ensemble of the cycles so far; the generators are for later calls."""
-        call, before = self.call, self.call.before
-        states = [] if before is None else before.all_states()
-        states += [state for cycle in self.run.states for state in cycle]
-        rule, targets = call.estimator._rule(call.known.targets), call.known.targets
-        weighed = weigh_cycles(states, call.chosen.n_chains, rule, self.unseen, targets)
+    def _gather(self, generators: list[Generators], *, is_over: bool) -> Fitted:
+        """Return the ensemble of the cycles so far; the generators are for later calls.
+
+        A run that is over gives its snapshots away, any other one copies.
+        """
+        call, n_chains, n_cycles = self.call, self.call.chosen.n_chains, len(self.run.states)
+        targets, room = call.known.targets, self.run.room
+        rule, take = call.estimator._rule(targets), room.handed_over if is_over else room.copied
+        gather = functools.partial(take, n_cycles * n_chains)
+        n_cycles += call.n_before
+        weighed = weigh_cycles(gather, n_cycles, n_chains, rule, self.unseen, targets)
         return Fitted(self.ready.nets, *weighed, *call.known, self._resume(generators))
 
     def _resume(self, generators: list[Generators]) -> Resume:
@@ -189,5 +199,6 @@ def choose_members(
     unseen = UnseenRows(net, rows.X, index, data.y, data.loss_weight, known.targets, rule)
     for cycle in range(fitted.n_cycles):
         unseen.add(fitted.states(cycle))
-    weighed = weigh_cycles(fitted.all_states(), fitted.n_chains, rule, unseen, known.targets)
+    n_cycles, n_chains = fitted.n_cycles, fitted.n_chains
+    weighed = weigh_cycles(fitted.regrouped, n_cycles, n_chains, rule, unseen, known.targets)
     return replace(fitted, **weighed._asdict())

@@ -24,6 +24,9 @@ _LEAST_GAIN = 1e-3
 #: Above this many probabilities a cycle, they are kept in float32.
 _LARGE = 500_000
 
+#: Rows that are combined at a time.
+_BLOCK = 1 << 16
+
 
 class Patience:
     """The rule that ends a run whose cycles no longer lower the loss of unseen rows.
@@ -90,15 +93,18 @@ class UnseenRows:
     ):
         self.net, self.X, self.left_out, self.targets = net, X, left_out, targets
         self.members, self.patience = members, patience
-        times = np.zeros(len(y))
+        times = np.zeros(len(y), np.float32)
         for rows in left_out:
             times[rows] += 1
         self.is_seen = times == 0
-        self.is_unseen_by_all = not self.is_seen.any() and bool((times == len(left_out)).all())
-        self._times = np.where(self.is_seen, np.nan, times)[:, None]
-        self._y = targets.truth(y)[~self.is_seen]
-        weight = np.ones(len(y)) if sample_weight is None else sample_weight
-        self._weight = weight[~self.is_seen]
+        self._has_seen = bool(self.is_seen.any())
+        self.is_unseen_by_all = not self._has_seen and bool((times == len(left_out)).all())
+        times[self.is_seen] = np.nan
+        #: How many chains predict each row, or all rows alike.
+        self._times = (times[:1] if (times == times[0]).all() else times)[:, None]
+        self._y = self._judged(targets.truth(y))
+        weight = np.broadcast_to(1.0, len(y)) if sample_weight is None else sample_weight
+        self._weight = self._judged(weight)
         self.cycles: list[Cycle] = []
         #: Is called before each part of the rows is predicted; it may raise Ctrl-C.
         self.pause: Callable[[], object] = lambda: None
@@ -160,28 +166,39 @@ class UnseenRows:
     def combine(self) -> Floats:
         """Return the weighted mean of all cycles for every row, of shape (n_samples, k)."""
         total = np.zeros(self.cycles[0].predictions.shape)
-        for weight, cycle in zip(self.cycles[-1].weights, self.cycles, strict=True):
-            if weight:
-                total += weight * cycle.predictions
+        for start in range(0, len(total), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            for weight, cycle in zip(self.cycles[-1].weights, self.cycles, strict=True):
+                if weight:
+                    total[rows] += weight * cycle.predictions[rows]
         return total
 
     def r2(self) -> float | None:
         """Return R2 of the weighted mean of all cycles; None for classes."""
-        predictions = self.combine()[~self.is_seen]
-        return self.targets.r2(self._y, predictions, self._weight)
+        if self._y.ndim == 1:
+            return None
+        return self.targets.r2(self._y, self._judged(self.combine()), self._weight)
+
+    def _judged(self, values: Array) -> Array:
+        """Select the rows that a chain left out; uncopied where these are all."""
+        # A callable of the user's may write on what it is given.
+        return values[~self.is_seen] if self._has_seen or callable(self.members) else values
 
     def _unseen(self, predictions: list[Array]) -> Unseen:
         """Gather what the rule for members needs of the cycles' predictions.
 
         The result is not kept from cycle to cycle: with many rows it is as large as they are.
         """
-        if self.is_seen.any():
-            predictions = [values[~self.is_seen] for values in predictions]
         # The log-loss needs the probability of the true class alone; a callable may need more.
-        if self._y.ndim == 1 and not callable(self.members):
-            true = [np.take_along_axis(v, self._y[:, None], axis=1) for v in predictions]
-            return Unseen.of_true_class(np.stack(true)[:, :, 0], self._weight)
-        return Unseen(np.stack(predictions), self._y, self._weight)
+        is_short = self._y.ndim == 1 and not callable(self.members)
+        shape = () if is_short else predictions[0].shape[1:]
+        gathered = np.empty((len(predictions), len(self._y), *shape), np.result_type(*predictions))
+        for out, values in zip(gathered, predictions, strict=True):
+            judged = values[~self.is_seen] if self._has_seen else values
+            out[:] = judged[np.arange(len(judged)), self._y] if is_short else judged
+        if is_short:
+            return Unseen.of_true_class(gathered, self._weight)
+        return Unseen(gathered, self._y, self._weight)
 
     def _predict(self, snapshots: Snapshots, n_cycles: int) -> list[Array]:
         """Return for each cycle the mean over the chains that left a row out; NaN where none did.
@@ -198,7 +215,7 @@ class UnseenRows:
                 self.pause()
                 values = self.targets.values(outputs.cpu()).numpy()
                 if not total:
-                    shape = (len(self._times), values.shape[2])
+                    shape = (len(self.is_seen), values.shape[2])
                     # Probabilities of all cycles may be the largest thing of a fit.
                     is_large = self._y.ndim == 1 and shape[0] * shape[1] > _LARGE
                     dtype = np.float32 if is_large else np.float64
@@ -222,7 +239,7 @@ class UnseenRows:
             return
         index = torch.from_numpy(rows).to(self.X.device)
         for chosen in index.split(chunk_size(self.net)):
-            yield self.X[chosen]
+            yield self.X[chosen.to(torch.int64)]
 
 
 def _check_finite(values: Array, rows: Array) -> None:

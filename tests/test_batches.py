@@ -59,3 +59,19 @@ def test_batch_norm_with_one_row_more_than_a_batch(digits):
     one, two = model.snapshots_
     assert not torch.equal(one["norm.running_mean"], two["norm.running_mean"])
     assert int(two["norm.num_batches_tracked"]) == 2 * 40
+
+
+@pytest.mark.parametrize("n_rows", [4, 9, 12, None])
+def test_an_order_of_small_numbers_is_the_same(n_rows):
+    """Also where a chain has fewer rows than an epoch, and begins its next permutation."""
+    rows = None if n_rows is None else torch.arange(30)[::2][:n_rows].to(torch.int32)
+    chain, generator = ChainRows(10, rows), torch.Generator()
+    expected = EvenBatches(chain, 3, generator.manual_seed(5)).order()
+    small = torch.empty(10, dtype=torch.int32)
+    EvenBatches(chain, 3, generator.manual_seed(5)).write_order(small)
+    assert expected.dtype == torch.int64
+    assert torch.equal(small.long(), expected)
+    allowed = range(10) if rows is None else rows.tolist()
+    times = [expected.tolist().count(row) for row in allowed]
+    assert sum(times) == 10
+    assert max(times) - min(times) <= 1

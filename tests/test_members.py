@@ -179,3 +179,17 @@ def test_what_a_rule_returns_is_checked(digits, wrong):
     with pytest.raises(ValueError, match=r"weights|convert"):
         model.fit(*digits)
     assert not hasattr(model, "net_")
+
+
+@pytest.mark.parametrize("is_classes", [True, False])
+def test_weights_that_share_one_number_change_no_bit(is_classes):
+    """They are kept as one number, since there may be a million rows."""
+    rng = np.random.default_rng(0)
+    predictions = rng.dirichlet(np.ones(3), size=(4, 50))
+    y = rng.integers(0, 3, 50) if is_classes else rng.standard_normal((50, 3))
+    one = np.broadcast_to(1.0, 50)
+    found = stacked(predictions, y, one)
+    np.testing.assert_array_equal(found, stacked(predictions, y, np.ones(50)))
+    assert Unseen(predictions, y, one).score(found) == Unseen(predictions, y, np.ones(50)).score(
+        found
+    )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from conftest import Items, Mlp, same
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from test_checkpoints import Killed, kill_after
 
@@ -23,23 +24,31 @@ def outcomes(monkeypatch):
     return made
 
 
-def test_the_ensemble_of_the_cycles_so_far(iris, outcomes):
-    model = SnapshotEnsembleClassifier(max_epochs=4, n_cycles=3, random_state=0).fit(*iris)
-    (outcome,) = outcomes
-    fitted = outcome.finish([])
-    np.testing.assert_array_equal(fitted.member_weights, model.member_weights_)
-    del outcome.run.states[1:], outcome.unseen.cycles[1:]
-    fitted = outcome.finish([])
-    assert (fitted.n_cycles, len(fitted.snapshots)) == (1, model.n_chains_)
-    np.testing.assert_allclose(fitted.member_weights, 1 / model.n_chains_)
-    assert fitted.resume.generators == []
+def test_the_ensemble_of_the_cycles_so_far(iris, monkeypatch):
+    model = SnapshotEnsembleClassifier(max_epochs=4, n_cycles=3, random_state=0)
+    whole = clone(model).fit(*iris)
+    finish, found = Outcome.finish, []
+
+    def finish_after_one(self, generators):
+        found.append(self._gather([], is_over=False))
+        del self.run.states[1:], self.unseen.cycles[1:]
+        return finish(self, generators)
+
+    monkeypatch.setattr(Outcome, "finish", finish_after_one)
+    one = model.fit(*iris)
+    np.testing.assert_array_equal(found[0].member_weights, whole.member_weights_)
+    assert same(found[0].state_dicts(), whole.snapshots_)
+    assert found[0].resume.generators == []
+    assert (one.n_cycles_, len(one.snapshots_)) == (1, whole.n_chains_)
+    np.testing.assert_allclose(one.member_weights_, 1 / whole.n_chains_)
+    assert same(one.snapshots_, whole.snapshots_[: whole.n_chains_])
 
 
 def test_a_later_call_adds_to_the_cycles_before(iris, outcomes):
     model = SnapshotEnsembleClassifier(max_epochs=4, n_cycles=2, random_state=0)
     model.fit(*iris).partial_fit(*iris)
-    assert outcomes[1].finish([]).n_cycles == 3
-    assert outcomes[1].call.n_before == 2
+    assert (model.n_cycles_, outcomes[1].call.n_before) == (3, 2)
+    assert len(model.snapshots_) == 3 * model.n_chains_
 
 
 def test_a_budget_that_was_too_short_is_told(diabetes, outcomes):

@@ -1,5 +1,9 @@
 """How a run ends."""
 
+import gc
+import warnings
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +12,8 @@ from sklearn.base import clone
 from skorch.callbacks import Callback
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+from skensemble._nets.snapshots import Room
+from skensemble._training.hooks import SnapshotRecorder
 
 
 class Listening(Callback):
@@ -144,3 +150,50 @@ def test_a_first_batch_of_few_rows_or_little_weight_tells_no_explosion(diabetes,
         model = SnapshotEnsembleRegressor(**{**quick, **parameters}, random_state=seed)
         model.fit(X, y)  # warnings are errors
         model.set_params(batch_size=16).fit(X, y, sample_weight=weight)
+
+
+def _bytes_of_tensors():
+    """Count the memory of all tensors that are alive, each storage once."""
+    gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # objects of other packages warn where they are looked at
+        storages = {
+            t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
+            for t in gc.get_objects()
+            if type(t) in (torch.Tensor, torch.nn.Parameter)
+        }
+    return sum(storages.values())
+
+
+@pytest.mark.parametrize("module", [None, Mlp])
+def test_snapshots_are_in_memory_once(iris, monkeypatch, module):
+    """Of a wide table they may be larger than the data."""
+    taken, sizes = [], []
+    take, put, hand_over = SnapshotRecorder.take, Room.put, Room.handed_over
+
+    def watched_take(self, net):
+        take(self, net)
+        taken.append([weakref.ref(tensor) for tensor in self.states[-1].values()])
+
+    def watched_put(self, index, states):
+        there = put(self, index, states)
+        sizes.append(_bytes_of_tensors())
+        return there
+
+    def watched_hand_over(self, n_taken, first=()):
+        n_before = _bytes_of_tensors()
+        made = hand_over(self, n_taken, first)
+        assert _bytes_of_tensors() <= n_before
+        return made
+
+    monkeypatch.setattr(SnapshotRecorder, "take", watched_take)
+    monkeypatch.setattr(Room, "put", watched_put)
+    monkeypatch.setattr(Room, "handed_over", watched_hand_over)
+    model = SnapshotEnsembleClassifier(
+        module, n_chains=3, n_cycles=5, max_epochs=5, early_stopping=False, random_state=0
+    ).fit(*iris)
+    assert len(model.snapshots_) == 15
+    assert len(taken) == 5
+    assert all(ref() is None for cycle in taken[:-1] for ref in cycle)
+    # The room is there from the first cycle on, and nothing grows with their number beside it.
+    assert max(sizes) - min(sizes) < sum(v.nbytes for v in model.snapshots_[0].values())

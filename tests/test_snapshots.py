@@ -7,7 +7,7 @@ from conftest import Normalised
 from torch import nn
 
 from skensemble import SnapshotEnsembleClassifier
-from skensemble._nets.snapshots import Snapshots, is_finite, state_of
+from skensemble._nets.snapshots import Room, Snapshots, is_finite, state_of
 
 
 def test_what_is_handed_out_is_a_copy():
@@ -78,3 +78,41 @@ def test_snapshots_move_to_a_device_and_leave_their_own_behind():
     assert {tensor.device.type for tensor in moved[1].values()} == {"meta"}
     assert all(torch.equal(snapshots[2][name], states[2][name]) for name in states[2])
     assert snapshots.to(torch.device("cpu")) is snapshots
+
+
+def _room(before, taken, n_planned):
+    room = Room(n_planned)
+    room.before = before
+    for index, state in enumerate(taken):
+        room.put(index, [state])
+    return room
+
+
+@pytest.mark.parametrize("first", [(), (4, 1), (3, 4), (2, 0, 1)])
+@pytest.mark.parametrize("n_before", [0, 2])
+def test_a_room_hands_over_what_a_stack_of_copies_has(first, n_before):
+    states = [state_of(Normalised(3, 2)) for _ in range(5)]
+    expected = Snapshots(states, first)
+    room = _room(states[:n_before], states[n_before:], n_planned=9)
+    n = 5 - n_before
+    for made in (room.copied(n, first), room.handed_over(n, first)):
+        assert len(made) == 5
+        np.testing.assert_array_equal(made.whole[1], expected.whole[1])
+        for name, stack in expected.whole[0].items():
+            assert torch.equal(made.whole[0][name], stack)
+            # Products differ in the last bits where factors lie in another way.
+            assert made.whole[0][name].stride() == stack.stride()
+
+
+def test_a_room_gives_away_its_own_memory_and_copies_only_when_asked():
+    states = [state_of(Normalised(3, 2)) for _ in range(4)]
+    room = _room([], states, n_planned=4)
+    (there,) = room.put(3, states[3:])
+
+    def memory(state):
+        return state["hidden.weight"].untyped_storage().data_ptr()
+
+    assert memory(room.copied(4).whole[0]) != memory(there)
+    given = room.handed_over(4, first=[0, 3])
+    assert memory(given.whole[0]) == memory(there)
+    assert torch.equal(given[3]["hidden.weight"], states[3]["hidden.weight"])

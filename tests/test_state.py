@@ -156,7 +156,7 @@ def note_stood(monkeypatch):
 
     def noting(self, *args, **options):
         def keep(stood):
-            notes.append((copy.deepcopy(stood), list(self.states[: stood["n_cycles"]])))
+            notes.append(copy.deepcopy((stood, self.states[: stood["n_cycles"]])))
 
         begin(self, *args, **options)
         self.keep_by(keep)

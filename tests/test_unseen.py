@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss, mean_squared_error
 
-from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor, unseen
 from skensemble._data.folds import folds
 from skensemble._data.sources import ArrayInput
 from skensemble.unseen import Cycle, UnseenRows
@@ -217,3 +217,31 @@ def test_the_gain_of_the_last_cycle_is_a_part_of_the_loss_after_the_first():
     assert gain(2.0, 1.0, 0.5) == 0.25
     assert gain(2.0, 1.0) == 0  # of two cycles the second takes off much
     assert gain(1.0) == gain(1.0, 0.5, 0.6) == gain(0.3, 0.5, 0.4) == gain(0.0, 0.0) == 0
+
+
+@pytest.mark.parametrize("block", [7, 1000])
+def test_cycles_are_combined_block_by_block(digits, monkeypatch, block):
+    monkeypatch.setattr(unseen, "_BLOCK", block)
+    X, y = digits
+    model = SnapshotEnsembleClassifier(n_chains=3, members="all", **QUICK).fit(X, y)
+    members = model.predict_members(X).reshape(2, 3, len(X), 10).mean(axis=0)
+    left = folds("cross", 3, ArrayInput(X), None, None, 0).left_out
+    for k, rows in enumerate(left):
+        np.testing.assert_allclose(model.oof_decision_function_[rows], members[k][rows], atol=1e-6)
+
+
+def test_a_rule_may_write_on_what_it_is_given(digits):
+    """What it is given are copies where the fit itself reads the arrays."""
+    X, y = digits
+
+    def clean(predictions, y, sample_weight):
+        return np.ones(len(predictions))
+
+    def writing(predictions, y, sample_weight):
+        predictions[:], y[:], sample_weight[:] = 0.5, 0, 1
+        return np.ones(len(predictions))
+
+    model = SnapshotEnsembleClassifier(n_chains=3, **QUICK)
+    first, second = (clone(model).set_params(members=rule).fit(X, y) for rule in (clean, writing))
+    np.testing.assert_array_equal(first.predict_proba(X), second.predict_proba(X))
+    np.testing.assert_array_equal(first.oof_decision_function_, second.oof_decision_function_)

@@ -47,15 +47,24 @@ class EvenBatches:
 
     def order(self) -> torch.Tensor:
         """Return the row numbers in the order of one pass."""
+        order = torch.empty(self.chain.n_samples, dtype=torch.int64, device="cpu")
+        self.write_order(order)
+        return order
+
+    def write_order(self, order: torch.Tensor) -> None:
+        """Write the row numbers in the order of one pass: they may outweigh the rows."""
         n, rows = self.chain
         n_rows = n if rows is None else len(rows)
-        order = torch.cat([self._permute(n_rows) for _ in range(math.ceil(n / n_rows))])
-        return order if rows is None else rows[order[:n]].to(torch.int64)
+        for start in range(0, n, n_rows):
+            part = order[start : start + n_rows]
+            permuted = self._permute(n_rows, order.dtype)[: len(part)]
+            part.copy_(permuted if rows is None else rows.index_select(0, permuted))
 
-    def _permute(self, n_rows: int) -> torch.Tensor:
+    def _permute(self, n_rows: int, dtype: torch.dtype) -> torch.Tensor:
         if self.generator is None:
-            return torch.arange(n_rows, device="cpu")
-        return torch.randperm(n_rows, generator=self.generator, device="cpu")
+            return torch.arange(n_rows, dtype=dtype, device="cpu")
+        # The draws do not depend on the type.
+        return torch.randperm(n_rows, generator=self.generator, dtype=dtype, device="cpu")
 
 
 class BatchIterator:
@@ -117,7 +126,7 @@ class ChainsIterator(BatchIterator):
         number = torch.int32 if len(self.parts[1]) < 2**31 else torch.int64
         orders = torch.empty(len(self.chains), n_rows, dtype=number, device="cpu")
         for order, chain in zip(orders, self.chains, strict=True):
-            order.copy_(chain.order())
+            chain.write_order(order)
         batches = _split_evenly(orders, len(self))
         longest = -(-n_rows // len(self))
         batch_bytes = _row_bytes(self.parts[0]) * longest * len(orders)

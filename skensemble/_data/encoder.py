@@ -13,7 +13,7 @@ from skensemble._types import Array, Floats
 from skensemble.defaults import SMALL
 
 #: Values that are transformed at a time, so that no float64 copy of the whole table is made.
-_AT_ONCE = 1 << 20
+_AT_ONCE = 1 << 18
 
 #: Beyond this a value is as good as infinite, and infinity over infinity is no number.
 _HUGE = 1e12

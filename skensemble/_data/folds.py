@@ -223,7 +223,7 @@ def folds(
     rows = np.arange(n)
     # They are kept through the fit, nearly as many for each chain as there are rows.
     short = rows.astype(np.int32) if n < 2**31 else rows
-    return Folds([short[~mask] for mask in out], [rows[mask] for mask in out], assignment)
+    return Folds([short[~mask] for mask in out], [short[mask] for mask in out], assignment)
 
 
 def _count_splits(

@@ -15,7 +15,7 @@ from .sources import Source
 Hashes = NDArray[np.uint64]
 
 #: Values that are hashed at a time.
-_BLOCK = 1 << 20
+_BLOCK = 1 << 17
 
 
 def row_hashes(data: Source, seed: int) -> Hashes:

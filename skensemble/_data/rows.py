@@ -108,7 +108,7 @@ class TensorRows(SkorchDataset):
 
     def part(self, index: torch.Tensor) -> "TensorRows":
         """Return some of the rows."""
-        index = index.to(self.y.device)
+        index = index.to(self.y.device, torch.int64)
         rows = self.X.part(index) if hasattr(self.X, "part") else self.X[index]
         return TensorRows(rows, self.y[index])
 

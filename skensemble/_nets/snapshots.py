@@ -34,7 +34,7 @@ class Snapshots(Sequence[State]):
 
     def __init__(self, states: Iterable[State], first: Sequence[int] = ()):
         states = list(states)
-        kept = [*first, *sorted(set(range(len(states))) - set(first))]
+        kept = in_front(len(states), first)
         names = states[0] if states else {}
         self._stacks = {name: stack_tensors([states[i][name] for i in kept]) for name in names}
         self._places = np.argsort(kept)
@@ -109,6 +109,86 @@ class Snapshots(Sequence[State]):
         self.__dict__.update(state)
         # Pickling loses the strides of arrays. Without them products differ in the last bits.
         self._stacks = {name: stack_tensors(list(stack)) for name, stack in self._stacks.items()}
+
+
+class Room:
+    """Room for the snapshots of a run, which lie from the first on as :class:`Snapshots` has them.
+
+    So they are in memory once, when they are taken and at the end alike: the snapshots of a wide
+    table may be larger than the table. On the CPU what is never filled takes no memory.
+
+    There are at most `n_planned` snapshots, and before them those of earlier calls.
+    """
+
+    def __init__(self, n_planned: int):
+        self.n_planned = n_planned
+        #: Snapshots of earlier calls, which are copied.
+        self.before: Sequence[State] = ()
+        self._stacks: State = {}
+
+    def put(self, index: int, states: Sequence[State]) -> list[State]:
+        """Copy snapshots of the run to a place and those behind it; return them as they lie there.
+
+        They count as soon as the caller says so, which Ctrl-C may prevent.
+        """
+        if not self._stacks:
+            self._make(states[0])
+        return self._write(len(self.before) + index, states)
+
+    def copied(self, n_taken: int, first: Sequence[int] = ()) -> Snapshots:
+        """Return copies of the earlier snapshots and of so many of the run; see `Snapshots`."""
+        n = len(self.before) + n_taken
+        return Snapshots([self._view(place) for place in range(n)], first)
+
+    def handed_over(self, n_taken: int, first: Sequence[int] = ()) -> Snapshots:
+        """Return the same snapshots uncopied: the room is given away, and empty afterwards."""
+        n = len(self.before) + n_taken
+        kept, stacks, self._stacks = in_front(n, first), self._stacks, {}
+        for name, stack in stacks.items():
+            stacks[name] = taken = stack[:n]
+            _reorder(taken, kept)
+            if n < len(stack) and stack.device.type != "cpu":  # there unused room takes memory
+                stacks[name] = taken.clone()
+        return Snapshots.of_stacks(stacks, np.argsort(kept))
+
+    def _make(self, example: State) -> None:
+        """Make room for tensors of these shapes, matrices transposed as by `stack_tensors`."""
+        n = len(self.before) + self.n_planned
+        for name, tensor in example.items():
+            like = tensor.mT if tensor.ndim == 2 else tensor
+            stack = tensor.new_empty(n, *like.shape)
+            self._stacks[name] = stack.mT if tensor.ndim == 2 else stack
+        self._write(0, self.before)
+
+    def _write(self, start: int, states: Sequence[State]) -> list[State]:
+        there = [self._view(place) for place in range(start, start + len(states))]
+        for view, state in zip(there, states, strict=True):
+            for name, tensor in view.items():
+                tensor.copy_(state[name])
+        return there
+
+    def _view(self, place: int) -> State:
+        return {name: stack[place] for name, stack in self._stacks.items()}
+
+
+def in_front(n: int, first: Sequence[int]) -> list[int]:
+    """Return all of `n` indices, beginning with these."""
+    return [*first, *sorted(set(range(n)) - set(first))]
+
+
+def _reorder(stack: torch.Tensor, kept: Sequence[int]) -> None:
+    """Put a stack in the order of these indices, in place: a row at a time is copied aside."""
+    done: set[int] = set()
+    for start in range(len(kept)):
+        if start in done or kept[start] == start:
+            continue
+        aside, place = stack[start].clone(), start
+        while kept[place] != start:
+            stack[place].copy_(stack[kept[place]])
+            done.add(place)
+            place = kept[place]
+        stack[place].copy_(aside)
+        done.add(place)
 
 
 def stack_tensors(tensors: list[torch.Tensor]) -> torch.Tensor:

@@ -59,8 +59,8 @@ class CyclicRate(OfTheRun):
             self.before_epoch()
 
     def skip(self, n_steps: int) -> None:
-        """Begin after so many steps, which an earlier process has taken."""
-        for _ in itertools.islice(self.fractions, n_steps):
+        """Go on after so many steps of the run, which another process has taken."""
+        for _ in itertools.islice(self.fractions, n_steps - self.step):
             pass
         self.step = n_steps
 
@@ -116,7 +116,8 @@ class SnapshotRecorder(OfTheRun):
         self.first_loss: torch.Tensor | None = None
         #: Sum of the losses of the cycle's steps; None before the first of them.
         self.total: torch.Tensor | None = None
-        #: The snapshot of each cycle; None where it left the finite numbers.
+        #: The snapshot of each cycle, empty once it is handed over; None where it left the finite
+        #: numbers.
         self.states: list[State | None] = []
 
     def on_batch_end(self, net: NeuralNet, training: bool = False, **step: Any) -> None:
@@ -169,6 +170,13 @@ class SnapshotRecorder(OfTheRun):
         else:  # a warm restart would go on from numbers that are lost
             raise Diverged
         self.last_taken = self.step
+
+    def hand_over(self, cycle: int) -> State | None:
+        """Return the snapshot of a cycle, and keep none: nobody looks at it twice."""
+        state = self.states[cycle]
+        if state is not None:
+            self.states[cycle] = {}
+        return state
 
     def finish(self, net: NeuralNet) -> None:
         """Take the last snapshot where a quiet stop came within a cycle."""

@@ -117,9 +117,9 @@ class Lane:
         groups = self.session.rate.groups_of(self.net)
         return max(float(group["initial_lr"]) for group in groups)
 
-    def states(self, cycle: int) -> list[State] | None:
-        """Return the chains at the end of a cycle; None where they were not finite."""
-        state, module = self.recorder.states[cycle], self.net.module_
+    def hand_over(self, cycle: int) -> list[State] | None:
+        """Return the chains at the end of a cycle, once; None where they were not finite."""
+        state, module = self.recorder.hand_over(cycle), self.net.module_
         if state is not None and isinstance(module, Chains):
             return split_chains(state, module.n_chains)
         return None if state is None else [state]

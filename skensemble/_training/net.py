@@ -244,6 +244,8 @@ class SnapshotNet(NeuralNet):
             batched = self.module_
             self.__dict__["batched_"] = batched  # skorch's own setter would initialize it
             self.module_ = batched.single()
+            for parameter in batched.parameters():  # until a later run sets them anew
+                parameter.grad = None
 
     def resume(self) -> None:
         """Put all chains back before a further run."""

@@ -5,12 +5,12 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 
-from skensemble._nets.snapshots import load_state
+from skensemble._nets.snapshots import Room, load_state
 from skensemble._nets.workers import in_threads
 from skensemble._types import Options, State
 
+from .elsewhere import Elsewhere
 from .hooks import Diverged, Enough
 from .interrupts import Interrupts
 from .lane import Lane
@@ -30,8 +30,8 @@ class Run:
     """One call's training: so many steps in so many cycles.
 
     There is one lane, or several that train cycle by cycle, one after another or beside each other
-    in `n_threads` threads. `on_cycle` is given the states of all chains after each cycle, and
-    returns whether to end the run. A `limit` plans the cycles to come anew.
+    in `n_threads` threads, or `elsewhere`. `on_cycle` is given the states of all chains after each
+    cycle, and returns whether to end the run. A `limit` plans the cycles to come anew.
     """
 
     def __init__(
@@ -43,10 +43,11 @@ class Run:
         limit: TimeLimit | None = None,
         *,
         n_threads: int = 1,
+        elsewhere: Elsewhere | None = None,
     ):
         self.n_epochs = math.ceil(plan.n_steps / plan.steps_per_epoch)
         self.n_planned, self.lanes, self.interrupts = plan.n_cycles, lanes, interrupts
-        self.on_cycle, self.n_threads = on_cycle, n_threads
+        self.on_cycle, self.n_threads, self.elsewhere = on_cycle, n_threads, elsewhere
         #: Is given after each cycle where the run stood before its last epoch.
         self.keep: Callable[[Options], object] | None = None
         #: Refuses what `keep` could not keep, before the first step.
@@ -56,7 +57,9 @@ class Run:
         self._stood: tuple[Options, Sequence[list[State]]] | None = None
         self.steps_per_epoch, self.limit = plan.steps_per_epoch, limit
         self._burn_in = plan.burn_in
-        #: For each finished cycle the state of each chain.
+        #: Where the snapshots of finished cycles lie.
+        self.room = Room(plan.n_cycles * sum(lane.n_chains for lane in lanes))
+        #: For each finished cycle the state of each chain, as it lies there.
         self.states: list[list[State]] = []
         #: Cycles left out because they left the finite numbers.
         self.n_diverged = 0
@@ -211,7 +214,7 @@ class Run:
         for states in cycles:
             if self.on_cycle is not None:
                 self.on_cycle(states)
-            self.states.append(states)
+            self._add(states)
         self._n_ended, self.n_diverged = stood["n_ended"], stood["n_diverged"]
         self._is_over = stood["is_over"]
         if (progress := self.lanes[0].session.progress) is not None:
@@ -238,7 +241,8 @@ class Run:
             elif len(self.lanes) == 1:
                 self.lanes[0].train(self.n_epochs)
             else:
-                self._train_in_turn()
+                with self.elsewhere or contextlib.nullcontext():
+                    self._train_in_turn()
         except Enough:
             pass
         except Diverged:
@@ -249,22 +253,27 @@ class Run:
     def _train_in_turn(self) -> None:
         """Train all lanes, cycle by cycle, up to the cycle in which one was stopped."""
         while (cycle := self._n_ended) < self.n_planned:
-            going = [lane for lane in self.lanes if not lane.has_diverged]
-            tasks = [functools.partial(lane.train, self.n_epochs, cycle + 1) for lane in going]
-            if self.n_threads > 1:
-                try:
-                    in_threads(tasks, self.n_threads)
-                finally:
-                    self.interrupts.check()
-            else:  # with torch's threads as they are set
-                for train in tasks:
-                    train()
+            self._train_lanes([lane for lane in self.lanes if not lane.has_diverged], cycle + 1)
             if any(len(lane.recorder.states) <= cycle for lane in self.lanes):
                 if any(lane.has_diverged for lane in self.lanes):
                     raise Diverged
                 return
             if self._end_cycle() or any(lane.is_stopped for lane in self.lanes):
                 return
+
+    def _train_lanes(self, lanes: list[Lane], until: int) -> None:
+        """Train lanes until so many cycles have ended, with torch's threads as they are set."""
+        tasks = [functools.partial(lane.train, self.n_epochs, until) for lane in lanes]
+        if self.elsewhere is not None:
+            self.elsewhere.train(lanes, self.n_epochs, until, self.interrupts.check)
+        elif self.n_threads > 1:
+            try:
+                in_threads(tasks, self.n_threads)
+            finally:
+                self.interrupts.check()
+        else:
+            for train in tasks:
+                train()
 
     def _end_cycle(self) -> bool:
         """End a cycle, and return whether to end the run."""
@@ -283,25 +292,25 @@ class Run:
 
     def _keep_cycle(self) -> bool:
         """Keep the chains' states if all are finite, and return whether to end the run."""
-        parts = [lane.states(self._n_ended) for lane in self.lanes]
+        parts = [lane.hand_over(self._n_ended) for lane in self.lanes]
         self._n_ended += 1
         states = [state for part in parts if part is not None for state in part]
         if any(part is None for part in parts):
             self.n_diverged += 1
             return self._is_out_of_time()
         # Ctrl-C may come in between: whoever judges then forgets the cycle that is not kept here.
-        with self._drawing():
+        with self.lanes[0].session.generators[0].within():  # a dataset of the user's may draw
             is_enough = self.on_cycle is not None and self.on_cycle(states)
-        self.states.append(states)
+        self._add(states)
         is_enough = is_enough or self._is_out_of_time()
         if self.keep is not None:
             with self._noticing_failure():
                 self._hand_over(self.keep, is_enough)
         return is_enough or self.failure is not None
 
-    def _drawing(self) -> AbstractContextManager[None]:
-        """Let a dataset of the user's that judges draw from the generators of the fit."""
-        return self.lanes[0].session.generators[0].within()
+    def _add(self, states: list[State]) -> None:
+        """Keep the states of a cycle, which counts from here on."""
+        self.states.append(self.room.put(len(self.states) * len(states), states))
 
     def _hand_over(self, keep: Callable[[Options], object], is_enough: bool) -> None:
         """Let the run be kept where it stands."""
