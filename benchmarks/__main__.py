@@ -5,7 +5,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import busy, by_hand, chains, files, fit, kills, large, latency, memory, predict, scaling
+from . import (
+    busy,
+    by_hand,
+    chains,
+    cluster,
+    files,
+    fit,
+    kills,
+    large,
+    latency,
+    memory,
+    predict,
+    scaling,
+)
 from .timing import machine, save, table
 
 Rows = list[dict[str, Any]]
@@ -22,6 +35,7 @@ COMMANDS = {
     "by_hand": by_hand.run,
     "busy": busy.run,
     "kills": kills.run,
+    "cluster": cluster.run,
     "files": files.run,
 }
 

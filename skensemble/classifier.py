@@ -120,8 +120,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
         Whether the run ends after `n_iter_no_change` cycles without gain on the unseen rows.
         Without unseen rows it has no effect. "auto": see Notes.
     n_iter_no_change : int, default=2
-        Number of cycles without gain, in a row, that end a run. They are kept and weighted like
-        the others.
+        Number of cycles without gain, in a row, that end a run; they are kept and weighted too.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Which columns the built-in network takes as categories. "from_dtype": those whose type in
         a frame says so, and strings. A list of names or positions, or a mask: only these; any
@@ -135,12 +134,18 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
         proportional to its rows. None: all are 1.
     time_limit : float, default=None
         Seconds from the call of `fit` to its end. The cycles are shortened, or fewer, so that the
-        last one ends in time; at least one is trained. The result then depends on the speed of the
-        machine, for any `random_state`. A limit that shortens nothing changes no bit.
+        last one ends in time; at least one is trained. Only a limit that shortens them changes the
+        result, which then depends on the speed of the machine.
     checkpoint_dir : path-like, default=None
         A folder in which the fit writes one file after each cycle. :func:`~skensemble.load` makes a
         model of it, and a fit of the same data and parameters that was killed goes on from it to
         the same bits; a finished one returns at once. None: nothing is written.
+    n_jobs : int, default=None
+        Workers of joblib that share the chains of one fit, as groups of them, to the same bits. 1:
+        one thread. More, or -1 for all CPUs: processes, or the workers of joblib's active backend,
+        such as a cluster's in ``with joblib.parallel_config("dask"):``. None: those of an active
+        configuration, else a thread for each CPU. In a parallel search it has no effect. With
+        `callbacks`, a `time_limit`, another `device` or a dataset, chains stay in this process.
     net : skorch.NeuralNet subclass, default=None
         A class of your own to train with, such as one that overrides ``get_loss``. None: the
         estimator's own.
@@ -152,8 +157,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
         Whether `fit` adds another full budget to a fitted ensemble.
     random_state : int, RandomState instance or None, default=None
         An integer makes fits equal to the bit. Code of your own (a module, callbacks, a criterion)
-        draws from torch's and numpy's global generators, which the fit borrows: there no other
-        thread may draw from them meanwhile. The built-in network has generators of its own.
+        draws from torch's and numpy's global generators: no other thread may draw from them then.
+        The built-in network has generators of its own.
     verbose : int, default=0
         1 prints a line for each cycle and a progress bar, 0 prints nothing.
     **kwargs : dict
@@ -221,14 +226,12 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
     where at most 30 % of them are distinct and most distinct rows have copies. Rows of a dataset
     are told apart by their number. With ``X_val`` given to `fit`, no other rows are left out. A
     fold of more than twice the average size, such as that of one large group, is weighed as one of
-    average size: the chain that leaves it out is trained on few rows. Rows that differ by a row
-    number, or by noise, are no copies; where they come from one source, give `groups`.
+    average size. Rows that differ by a row number, or by noise, are no copies: give `groups`.
 
     A row's unseen prediction is the mean over the chains that left it out: with "cross", that of
     one chain. The ensemble averages over all chains and usually scores better than
-    ``validation_score_``. The rows that are scored also choose the weights of the cycles. These
-    are few numbers, yet with few rows they make the score slightly optimistic. Weights of
-    rows and classes count in both.
+    ``validation_score_``. The rows that are scored also choose the weights of the cycles: with few
+    rows the score is slightly optimistic. Weights of rows and classes count in both.
 
     Cycles are compared by log-loss, for any `criterion`. With ``early_stopping="auto"`` a run ends
     early wherever there are unseen rows. A gain lowers the least loss so far by over a thousandth.
@@ -248,16 +251,13 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
 
     References
     ----------
-    .. [1] G. Huang, Y. Li, G. Pleiss, Z. Liu, J. Hopcroft and K. Weinberger, "Snapshot
-       Ensembles: Train 1, Get M for Free", ICLR 2017.
+    .. [1] G. Huang et al., "Snapshot Ensembles: Train 1, Get M for Free", ICLR 2017.
     .. [2] I. Loshchilov and F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts",
        ICLR 2017.
     .. [3] Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", WACV 2017.
-    .. [4] S. Fort, H. Hu and B. Lakshminarayanan, "Deep Ensembles: A Loss Landscape Perspective",
-       arXiv:1912.02757, 2019.
+    .. [4] S. Fort et al., "Deep Ensembles: A Loss Landscape Perspective", arXiv:1912.02757, 2019.
     .. [5] D. H. Wolpert, "Stacked Generalization", Neural Networks 5(2), 1992.
-    .. [6] R. Caruana, A. Niculescu-Mizil, G. Crew and A. Ksikes, "Ensemble Selection from
-       Libraries of Models", ICML 2004.
+    .. [6] R. Caruana et al., "Ensemble Selection from Libraries of Models", ICML 2004.
 
     Examples
     --------
@@ -269,8 +269,6 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
     >>> model = SnapshotEnsembleClassifier(n_cycles=3, random_state=0).fit(X_train, y_train)
     >>> model.n_chains_, len(model.snapshots_)
     (7, 21)
-    >>> model.predict_proba(X_test).shape
-    (38, 3)
     >>> bool(model.score(X_test, y_test) > 0.9)
     True
     """
@@ -305,6 +303,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
         class_weight: ClassWeight | None = None,
         time_limit: float | None = None,
         checkpoint_dir: PathLike | None = None,
+        n_jobs: int | None = None,
         net: type[NeuralNet] | None = None,
         callbacks: Sequence[object] | None = None,
         device: str | torch.device | None = "cpu",
@@ -333,6 +332,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
             categorical_features=categorical_features,
             time_limit=time_limit,
             checkpoint_dir=checkpoint_dir,
+            n_jobs=n_jobs,
             net=net,
             callbacks=callbacks,
             device=device,

@@ -58,7 +58,9 @@ def fit_members(
             interrupts.check()
             ready = _prepare(call, generators)
             unseen, valid = _judge(call, ready)
-            threads = ready.threads(is_private=is_private)
+            threads = ready.threads(
+                is_private=is_private, n_jobs=estimator.n_jobs, is_limited=stopwatch is not None
+            )
             interrupts.check()
         with threads.in_use():
             plan = _plan(call, ready)
@@ -77,7 +79,7 @@ def fit_members(
                 None if unseen is None else unseen.add,
                 cold=cold,
                 progress=progress,
-                n_threads=threads.n_lanes,
+                threads=threads,
                 stopwatch=stopwatch,
                 n_judged=0 if unseen is None else sum(map(len, unseen.left_out)),
             )

@@ -101,7 +101,7 @@ _ELSEWHERE = {
         "total_time_limit time_left_for_this_task per_run_time_limit fit_time_limit "
         "max_train_time training_time_limit"
     ),
-    "torch.set_num_threads(n) before fit": "n_jobs nthread num_threads thread_count",
+    "n_jobs": "nthread num_threads thread_count n_threads",
 }
 _FOREIGN = _inverted(_ELSEWHERE)
 
@@ -156,6 +156,8 @@ def _word_of(constraint: Any) -> str:
     if isinstance(constraint, Interval):
         kind = "an integer" if constraint.type is Integral else "a number"
         if constraint.right is not None:
+            if constraint.left is None:
+                return f"{kind} of at most {constraint.right}"
             return f"{kind} between {constraint.left} and {constraint.right}"
         bound = "of at least" if constraint.closed in ("left", "both") else "above"
         return f"{kind} {bound} {constraint.left}"

@@ -112,20 +112,25 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, BaseSnapshotEnsemble
         Whether the run ends after `n_iter_no_change` cycles without gain on the unseen rows.
         Without unseen rows it has no effect. "auto": see Notes.
     n_iter_no_change : int, default=2
-        Number of cycles without gain, in a row, that end a run. They are kept and weighted like
-        the others.
+        Number of cycles without gain, in a row, that end a run; they are kept and weighted too.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Which columns the built-in network takes as categories. "from_dtype": those whose type in
         a frame says so, and strings. A list of names or positions, or a mask: only these; any
         other column that is not a number is refused. None: no column. See Notes.
     time_limit : float, default=None
         Seconds from the call of `fit` to its end. The cycles are shortened, or fewer, so that the
-        last one ends in time; at least one is trained. The result then depends on the speed of the
-        machine, for any `random_state`. A limit that shortens nothing changes no bit.
+        last one ends in time; at least one is trained. Only a limit that shortens them changes the
+        result, which then depends on the speed of the machine.
     checkpoint_dir : path-like, default=None
         A folder in which the fit writes one file after each cycle. :func:`~skensemble.load` makes a
         model of it, and a fit of the same data and parameters that was killed goes on from it to
         the same bits; a finished one returns at once. None: nothing is written.
+    n_jobs : int, default=None
+        Workers of joblib that share the chains of one fit, as groups of them, to the same bits. 1:
+        one thread. More, or -1 for all CPUs: processes, or the workers of joblib's active backend,
+        such as a cluster's in ``with joblib.parallel_config("dask"):``. None: those of an active
+        configuration, else a thread for each CPU. In a parallel search it has no effect. With
+        `callbacks`, a `time_limit`, another `device` or a dataset, chains stay in this process.
     net : skorch.NeuralNet subclass, default=None
         A class of your own to train with, such as one that overrides ``get_loss``. None: the
         estimator's own.
@@ -137,8 +142,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, BaseSnapshotEnsemble
         Whether `fit` adds another full budget to a fitted ensemble.
     random_state : int, RandomState instance or None, default=None
         An integer makes fits equal to the bit. Code of your own (a module, callbacks, a criterion)
-        draws from torch's and numpy's global generators, which the fit borrows: there no other
-        thread may draw from them meanwhile. The built-in network has generators of its own.
+        draws from torch's and numpy's global generators: no other thread may draw from them then.
+        The built-in network has generators of its own.
     verbose : int, default=0
         1 prints a line for each cycle and a progress bar, 0 prints nothing.
     **kwargs : dict
@@ -286,6 +291,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, BaseSnapshotEnsemble
         categorical_features: ArrayLike | None = "from_dtype",
         time_limit: float | None = None,
         checkpoint_dir: PathLike | None = None,
+        n_jobs: int | None = None,
         net: type[NeuralNet] | None = None,
         callbacks: Sequence[object] | None = None,
         device: str | torch.device | None = "cpu",
@@ -314,6 +320,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, BaseSnapshotEnsemble
             categorical_features=categorical_features,
             time_limit=time_limit,
             checkpoint_dir=checkpoint_dir,
+            n_jobs=n_jobs,
             net=net,
             callbacks=callbacks,
             device=device,

@@ -46,6 +46,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
+from skensemble._training.elsewhere import Elsewhere
 from skensemble.keywords import net_arguments
 
 rng = np.random.default_rng(0)
@@ -421,7 +422,18 @@ def _writes_a_file(tmp_path):
     assert len(list((tmp_path / "files").iterdir())) == 1
 
 
+def _trains_in_workers(monkeypatch):
+    seen, train = [], Elsewhere.train
+    monkeypatch.setattr(Elsewhere, "train", lambda *args: (seen.append(args), train(*args)))
+    options = {"n_chains": 2, "optimizer": "LBFGS", "max_epochs": 1, "lr": 0.01}  # in turn
+    fit(n_jobs=1, **options)
+    assert not seen
+    fit(n_jobs=2, **options)
+    assert len(seen) == 2  # cycles
+
+
 OTHERS = {
+    "n_jobs": _trains_in_workers,
     "checkpoint_dir": _writes_a_file,
     "time_limit": _ends_in_time,
     "early_stopping": _ends_early,
@@ -458,8 +470,8 @@ def test_a_parameter_changes_predictions(kind, name):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_parameter_is_seen(name, capsys, tmp_path):
-    given = {"verbose": [capsys], "checkpoint_dir": [tmp_path]}
+def test_a_parameter_is_seen(name, capsys, tmp_path, monkeypatch):
+    given = {"verbose": [capsys], "checkpoint_dir": [tmp_path], "n_jobs": [monkeypatch]}
     OTHERS[name](*given.get(name, []))
 
 

@@ -4,6 +4,7 @@ import re
 import signal
 import sys
 import tempfile
+import threading
 import warnings
 from pathlib import Path
 
@@ -55,6 +56,12 @@ class Flat(nn.Module):
 
     def forward(self, X):
         return self.layers(X)
+
+
+class Locked(Mlp):
+    def __init__(self, n_inputs, n_outputs):
+        super().__init__(n_inputs, n_outputs)
+        self.lock = threading.Lock()
 
 
 class Softmax(Mlp):
@@ -272,6 +279,9 @@ PROVOKE = {
     "Got module=…, which returns probabilities": lambda: classify(module=Softmax),
     "Got module=…, but expected one": lambda: classify(module=Fixed),
     "Got restart='cold'": lambda: classify(module=Bare(), restart="cold"),
+    "Got a net that workers": lambda: classify(
+        module=Locked, n_chains=2, optimizer="LBFGS", n_jobs=2
+    ),
     "Got restart='cold' with a module whose part '…' computes": lambda: classify(
         module=nn.utils.weight_norm(nn.Linear(3, 2)), restart="cold"
     ),

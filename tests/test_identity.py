@@ -89,6 +89,7 @@ def test_the_column_of_an_array_is_named():
         ({}, {"model": SnapshotEnsembleClassifier(lr=0.1)}, ["parameter lr"]),
         ({}, {"model": SnapshotEnsembleClassifier(Mlp)}, ["parameter module"]),
         ({}, {"model": SnapshotEnsembleClassifier(verbose=1, checkpoint_dir="x")}, []),
+        ({}, {"model": SnapshotEnsembleClassifier(n_jobs=2)}, []),
         (
             {},
             {"model": SnapshotEnsembleClassifier(optimizer__weight_decay=0.1)},

@@ -103,11 +103,35 @@ class Ready(NamedTuple):
         """Return the rows that each net trains on."""
         return [self.rows.with_chains(self.rows.chains[group]) for group in self.groups()]
 
-    def threads(self, *, is_private: bool) -> Threads:
-        """Choose the threads, by the size of a step of the chains that train as one."""
+    def threads(
+        self, *, is_private: bool, n_jobs: int | None = None, is_limited: bool = False
+    ) -> Threads:
+        """Choose the threads, by the size of a step of the chains that train as one.
+
+        A limit of time measures the steps of this process, so `is_limited` ones stay in it.
+        """
         n_chains = len(self.rows.chains) // len(self.nets)
         step = n_chains * _multiplications_of_a_step(self.nets[0], self.rows, self.probe_rows)
-        return choose_threads(step, len(self.nets), is_private=is_private)
+        may_leave = not is_limited and self._may_leave()
+        return choose_threads(
+            step, len(self.nets), is_private=is_private, n_jobs=n_jobs, may_leave=may_leave
+        )
+
+    def _may_leave(self) -> bool:
+        """Tell whether training elsewhere comes to the same bits, and leaves out nothing.
+
+        A callback may show or keep something here. What the user's iterators and datasets have
+        noted is shared by the chains, or not kept.
+        """
+        net = self.nets[0]
+        options = net.get_params_for("iterator_train").values()
+        return (
+            isinstance(self.rows, TensorRows)
+            and torch.device(net.device or "cpu").type == "cpu"
+            and net.iterator_train is DataLoader
+            and all(isinstance(option, bool | int | float | str | None) for option in options)
+            and not _users_callbacks(net)
+        )
 
 
 #: Columns are of like scale where none is so many times as wide as another, nor lies so many of its

@@ -1,12 +1,13 @@
 """What a run starts with: its lanes, and what limits its time."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from skensemble._data.rows import TensorRows
 from skensemble._nets.generators import Generators
 from skensemble._types import State
 
 from .clock import Stopwatch
+from .elsewhere import Elsewhere
 from .interrupts import Interrupts
 from .lane import make_lanes
 from .limit import TimeLimit
@@ -14,6 +15,7 @@ from .making import Ready
 from .planning import RunPlan
 from .progress import Progress
 from .run import Run
+from .threads import Threads
 
 
 def start_stopwatch(time_limit: float | None) -> Stopwatch | None:
@@ -23,7 +25,7 @@ def start_stopwatch(time_limit: float | None) -> Stopwatch | None:
 
 def make_run(
     ready: Ready,
-    valid: Sequence[TensorRows | None],
+    valid: Sequence[Any],
     plan: RunPlan,
     generators: list[Generators],
     interrupts: Interrupts,
@@ -31,7 +33,7 @@ def make_run(
     *,
     cold: bool,
     progress: Progress | None,
-    n_threads: int = 1,
+    threads: Threads,
     stopwatch: Stopwatch | None = None,
     n_judged: int = 0,
 ) -> Run:
@@ -42,7 +44,10 @@ def make_run(
     """
     lanes = make_lanes(ready, valid, plan, generators, interrupts, cold=cold, progress=progress)
     if stopwatch is None:
-        return Run(plan, lanes, interrupts, on_cycle, n_threads=n_threads)
+        elsewhere = Elsewhere(lanes, plan.plan, threads, cold=cold) if threads.n_tasks else None
+        return Run(
+            plan, lanes, interrupts, on_cycle, n_threads=threads.n_lanes, elsewhere=elsewhere
+        )
     rows_a_step = min(ready.nets[0].batch_size, len(ready.rows)) * len(generators) / len(lanes)
 
     def show(shorter: RunPlan) -> None:
@@ -53,8 +58,8 @@ def make_run(
         stopwatch,
         plan,
         lanes,
-        are_beside=n_threads > 1,
+        are_beside=threads.n_lanes > 1,
         judging=n_judged / rows_a_step / 2,
         on_shorter=show,
     )
-    return Run(plan, lanes, interrupts, on_cycle, limit, n_threads=n_threads)
+    return Run(plan, lanes, interrupts, on_cycle, limit, n_threads=threads.n_lanes)

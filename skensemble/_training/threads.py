@@ -9,13 +9,15 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import joblib
 import torch
+from joblib.parallel import get_active_backend
 from torch import nn
 
 from skensemble._nets.modules import computes_members
-from skensemble._nets.workers import usable_cpus
+from skensemble._nets.workers import is_one_of_several, usable_cpus
 from skensemble._types import Batch
 
 from .net import SnapshotNet
@@ -36,12 +38,14 @@ if hasattr(os, "register_at_fork"):
 
 
 class Threads(NamedTuple):
-    """The threads of a fit."""
+    """The threads of a fit, and its worker processes."""
 
     #: Threads of Python, in which chains train beside each other.
     n_lanes: int
     #: Threads of torch's, that divide each operation of a chain.
     n_intra_op: int
+    #: Tasks of joblib's that train chains beside each other; 0: this process trains them.
+    n_tasks: int = 0
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
@@ -57,18 +61,68 @@ class Threads(NamedTuple):
             torch.set_num_threads(before)
 
 
-def choose_threads(step: float, n_lanes: int, *, is_private: bool) -> Threads:
+class _Asked(NamedTuple):
+    """The workers that the chains of a fit may have."""
+
+    n: int
+    #: Whether they are threads of this process.
+    share_memory: bool
+
+
+def _asked(n_jobs: int | None, *, may_leave: bool) -> _Asked:
+    """Return what `n_jobs` and joblib's active configuration ask for.
+
+    Where neither does, there is a thread for each CPU, and also in place of processes for chains
+    that cannot leave this one.
+    """
+    if is_one_of_several():
+        return _Asked(1, share_memory=True)
+    backend, configured = get_active_backend()
+    n_jobs = configured if n_jobs is None else n_jobs
+    is_asked = n_jobs is not None or getattr(backend, "default_n_jobs", 1) != 1
+    n = joblib.effective_n_jobs(n_jobs)
+    share_memory = n == 1 or _shares_memory(backend)
+    if not is_asked or not (share_memory or may_leave):
+        return _Asked(usable_cpus(), share_memory=True)
+    return _Asked(n, share_memory)
+
+
+def _shares_memory(backend: Any) -> bool:
+    """Tell whether a backend's workers are threads of this process; a client of Dask's knows."""
+    if getattr(backend, "supports_sharedmem", False):
+        return True
+    scheduler = getattr(getattr(backend, "client", None), "scheduler", None)
+    return str(getattr(scheduler, "address", "")).startswith("inproc://")
+
+
+def choose_threads(
+    step: float,
+    n_lanes: int,
+    *,
+    is_private: bool,
+    n_jobs: int | None = None,
+    may_leave: bool = False,
+) -> Threads:
     """Return the threads for lanes whose steps have so many multiplications.
 
     Lanes that draw from generators of their own (`is_private`) train beside each other. There is no
     barrier between them but at the ends of cycles: where a machine is busy, threads that divide
     each operation wait for the one that is not scheduled, a hundred times a step. So small steps
     have one intra-op thread, and the same bits in a worker process, which has one thread.
+
+    `n_jobs` is the estimator's. Lanes that `may_leave` this process train in joblib's workers where
+    that, or a configuration of joblib's, asks for it.
     """
-    if is_private and n_lanes > 1:
-        return Threads(min(n_lanes, usable_cpus()), 1)
-    is_small = step < 2 * _WORTH_A_THREAD
-    return Threads(1, 1 if is_small else torch.get_num_threads())
+    is_divided = is_private and n_lanes > 1
+    is_single = is_divided or step < 2 * _WORTH_A_THREAD
+    n_intra_op = 1 if is_single else torch.get_num_threads()
+    if n_lanes == 1:
+        return Threads(1, n_intra_op)
+    asked = _asked(n_jobs, may_leave=may_leave)
+    n = min(n_lanes, asked.n)
+    if asked.share_memory:
+        return Threads(n if is_divided else 1, n_intra_op)
+    return Threads(1, n_intra_op, n)
 
 
 def count_groups(net: SnapshotNet, step: float, n_chains: int) -> int:
