@@ -29,7 +29,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch.utils.data import DataLoader, TensorDataset
 
 import skensemble
-from skensemble.defaults import auto_batch_size, auto_max_epochs
+from skensemble.defaults import auto_batch_size, auto_lr, auto_max_epochs
 from skensemble.networks import TableNetwork
 
 from .estimators import ESTIMATORS
@@ -112,9 +112,13 @@ def deep_ensemble(train: Table, seed: int | None, threads: int, **options: Any) 
 
     They take as many steps as ours over seven folds of eight, where ours may stop before.
     """
-    n, batch_size = len(train.y), auto_batch_size(len(train.y))
+    n, batch_size = len(train.y), auto_batch_size(len(train.y), is_built_in=True)
     share = math.ceil(7 / 8 * n / batch_size) / math.ceil(n / batch_size)
-    options = {"max_epochs": round(share * auto_max_epochs(n)), **options, "n_cycles": 1}
+    options = {
+        "max_epochs": round(share * auto_max_epochs(n, is_built_in=True)),
+        **options,
+        "n_cycles": 1,
+    }
     return ours(train, seed, threads, n_chains=8, members="all", **ALL_ROWS, **options)
 
 
@@ -186,9 +190,9 @@ def torchensemble_options(train: Table) -> dict[str, Any]:
     n_snapshots, n = 5, len(train.y)
     return {
         "n_snapshots": n_snapshots,
-        "epochs": n_snapshots * round(auto_max_epochs(n) / n_snapshots),
-        "batch_size": auto_batch_size(n),
-        "lr": ESTIMATORS[train.task]().lr,
+        "epochs": n_snapshots * round(auto_max_epochs(n, is_built_in=True) / n_snapshots),
+        "batch_size": auto_batch_size(n, is_built_in=True),
+        "lr": auto_lr(n, is_built_in=True, is_classifier=train.task == "classification"),
     }
 
 

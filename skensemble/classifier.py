@@ -66,19 +66,20 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
     n_cycles : int, default=8
         Number of cycles in one budget, and of snapshots of each chain. It is clipped to the number
         of steps, with a warning.
-    cycle_mult : float, default=1.5
-        Each cycle is this many times as long as the one before (T_mult in [2]_).
-    lr : float, default=0.008
-        Highest learning rate of a cycle.
+    cycle_mult : float or "auto", default="auto"
+        Each cycle is this many times as long as the one before (T_mult in [2]_). "auto": 2 for
+        values and the built-in network, else 1.5.
+    lr : float or "auto", default="auto"
+        Highest learning rate of a cycle. "auto": 0.008.
     max_epochs : int or "auto", default="auto"
         The budget: how often each chain passes over its rows, for any number of cycles. It need
-        not be a multiple of `n_cycles`, since cycles end on steps. "auto": as many as make 4,000
-        steps of the automatic `batch_size` over all rows, at least 10 and at most 250 (at most
-        half the number of rows, but not below 100). Where there are more columns than rows, and
-        than 128, the number is multiplied by rows / columns.
+        not be a multiple of `n_cycles`, since cycles end on steps. "auto": as many as make 3,200
+        steps of the automatic `batch_size`, at most 200 (for a `module` of your own 4,000 steps and
+        at most 250), and at least 10. At most half the number of rows, but not below 100; with more
+        columns than rows, and than 128, multiplied by rows / columns.
     batch_size : int or "auto", default="auto"
-        Largest number of rows in a step. The batches of an epoch differ by one row at most.
-        "auto": the number of rows / 24, rounded to a power of two from 32 to 128.
+        Largest number of rows in a step. The batches of an epoch differ by one row at most. "auto":
+        rows / 12 (a `module` of your own: rows / 24), rounded to a power of two from 32 to 128.
     schedule : {"cosine", "triangular", "triangular2", "exp_range"} or callable, \
             default="cosine"
         Shape of the learning rate within a cycle: half a cosine ([2]_, eq. 5), or the triangles
@@ -89,11 +90,10 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
         ensemble within the same budget.
     optimizer : torch.optim.Optimizer class or str, default="auto"
         Its fused step is used where torch has one. A name, such as "sgd", stands for a class of
-        ``torch.optim``. "auto": ``torch.optim.AdamW`` with
-        ``betas=(0.9, 0.99)`` and without weight decay, unless ``optimizer__*`` say otherwise.
+        ``torch.optim``. "auto": ``torch.optim.AdamW`` with ``betas=(0.9, 0.97)``, for a `module` of
+        your own ``(0.9, 0.99)``, and no weight decay, unless ``optimizer__*`` say otherwise.
     criterion : nn.Module class or instance, or str, default=None
-        The loss of the raw scores, or the name of one of torch's. None:
-        ``torch.nn.CrossEntropyLoss``.
+        The loss of raw scores, or one of torch's by name. None: ``torch.nn.CrossEntropyLoss``.
     n_chains : int or "auto", default="auto"
         Number of copies of the network, each with its own initialisation, batches and fold. The
         snapshots of one run are alike; those of several chains differ more ([4]_). It is clipped
@@ -119,7 +119,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
     early_stopping : bool or "auto", default="auto"
         Whether the run ends after `n_iter_no_change` cycles without gain on the unseen rows.
         Without unseen rows it has no effect. "auto": see Notes.
-    n_iter_no_change : int, default=2
+    n_iter_no_change : int, default=1
         Number of cycles without gain, in a row, that end a run; they are kept and weighted too.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Which columns the built-in network takes as categories. "from_dtype": those whose type in
@@ -194,7 +194,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
         ``categories`` (distinct ones), ``kept`` (those with an input of their own), ``pieces``
         and ``remark``. Only of the built-in network.
     history_ : skorch.history.History
-        A row for each epoch; of the first chain, where they train one after another.
+        A row for each epoch of the chains that train together with the first one.
     n_iter_ : int
         Epochs begun.
     is_time_limited_ : bool
@@ -234,7 +234,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
     rows the score is slightly optimistic. Weights of rows and classes count in both.
 
     Cycles are compared by log-loss, for any `criterion`. With ``early_stopping="auto"`` a run ends
-    early wherever there are unseen rows. A gain lowers the least loss so far by over a thousandth.
+    early wherever there are unseen rows. A gain is 0.05 % of the loss a doubling of steps.
 
     Chains of a module that ``torch.func.vmap`` supports train as one batched module. Chains of
     other modules (such as one with a ``nn.GRU``), of a `net` with its own training step, and with
@@ -285,8 +285,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
         module: ModuleLike | None = None,
         *,
         n_cycles: int = 8,
-        cycle_mult: float = 1.5,
-        lr: float = 0.008,
+        cycle_mult: float | str = "auto",
+        lr: float | str = "auto",
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
         schedule: Schedule = "cosine",
@@ -297,7 +297,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, BaseSnapshotEnsemb
         members: Members = "auto",
         validation: Validation | None = "auto",
         early_stopping: bool | str = "auto",
-        n_iter_no_change: int = 2,
+        n_iter_no_change: int = 1,
         categorical_features: ArrayLike | None = "from_dtype",
         voting: str = "soft",
         class_weight: ClassWeight | None = None,

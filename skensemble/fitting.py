@@ -129,7 +129,7 @@ def _prepare(call: Call, generators: list[Generators]) -> Ready:
         has_unseen = call.held is not None or chosen.folds is not None
         nets = make_nets(recipe, generators, probe_rows, has_unseen=has_unseen)
     else:
-        lr_ratio = estimator._highest_lr() / before.resume.highest_lr
+        lr_ratio = estimator._highest_lr(call.shape[0]) / before.resume.highest_lr
         nets = carry_on(before.nets, recipe.settings["batch_size"], lr_ratio)
     device = nets[0].device
     probe_rows = to_device(probe_rows, device)
@@ -194,5 +194,6 @@ def _show_earlier(call: Call, unseen: UnseenRows, plan: RunPlan) -> None:
     early = call.estimator.early_stopping
     # "auto" ends runs too: that pays (see benchmarks/README.md).
     if early is True or (early and call.known.targets.is_loss_known):
-        n_iter_no_change = int(call.estimator.n_iter_no_change)
-        unseen.patience = Patience(n_iter_no_change, call.n_before, call.n_before + plan.n_cycles)
+        done = 0 if call.before is None else call.before.resume.n_steps
+        ends = [max(1, done)] * call.n_before + (done + plan.plan.ends).tolist()
+        unseen.patience = Patience(int(call.estimator.n_iter_no_change), ends, call.n_before)

@@ -115,7 +115,7 @@ class Outcome:
             chosen=call.chosen._replace(folds=None),
             n_steps=max(0, done - run.burn_in + run.n_steps),
             made_of=call.estimator._made_of(),
-            highest_lr=call.estimator._highest_lr(),
+            highest_lr=call.estimator._highest_lr(call.shape[0]),
             is_time_limited=run.is_shorter or call.was_limited,
         )
 

@@ -1,6 +1,7 @@
 """The named parameters of both estimators: constraints, checks, and what they ask for."""
 
 import inspect
+import math
 import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
@@ -25,7 +26,15 @@ from ._nets.modules import check_can_reset, constructor_of, keyword_names
 from ._training.making import Recipe
 from ._training.planning import Timetable
 from ._types import Options, Parameter
-from .defaults import auto_batch_size, auto_column_dropout, auto_hidden, auto_max_epochs
+from .defaults import (
+    auto_batch_size,
+    auto_betas,
+    auto_column_dropout,
+    auto_cycle_mult,
+    auto_hidden,
+    auto_lr,
+    auto_max_epochs,
+)
 from .keywords import (
     TABLE_ARGUMENTS,
     KeywordParameters,
@@ -38,11 +47,6 @@ from .keywords import (
 )
 from .members import RULES, UNSEEN_RULES
 from .networks import TableNetwork
-
-#: The second moment has a shorter memory than Adam's own: the rate falls to zero many times in a
-#: run, and the end of a cycle must not remember its beginning.
-AUTO_OPTIMIZER = torch.optim.AdamW, {"betas": (0.9, 0.99), "weight_decay": 0.0}
-
 
 _A_MODULE = (
     "Give a class of torch.nn.Module, a function that returns one, or an instance; None is the "
@@ -79,14 +83,19 @@ _HINTS: dict[str, dict[type, str]] = {
 }
 
 
+def _kind_of(estimator: "NetParameters") -> dict[str, bool]:
+    """Return what rules of "auto" go by, beside the number of rows."""
+    return {"is_built_in": estimator.module is None, "is_classifier": is_classifier(estimator)}
+
+
 class NetParameters(KeywordParameters, metaclass=ABCMeta):
     """The parameters that classifier and regressor share, and how they are checked."""
 
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "module": [callable, None],
         "n_cycles": [Interval(Integral, 1, None, closed="left")],
-        "cycle_mult": [Interval(Real, 0, None, closed="neither")],
-        "lr": [Interval(Real, 0, None, closed="neither")],
+        "cycle_mult": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "lr": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "schedule": [StrOptions(set(schedules.SHAPES)), callable],
@@ -249,14 +258,17 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
     def _optimizer(self) -> tuple[Parameter, Options]:
         """Return the optimizer, and its arguments unless keywords say otherwise."""
         if self.optimizer == "auto":
-            return AUTO_OPTIMIZER
+            betas = auto_betas(is_built_in=self.module is None)
+            return torch.optim.AdamW, {"betas": betas, "weight_decay": 0.0}
         if not isinstance(self.optimizer, str):
             return self.optimizer, {}
         kind = torch.optim.Optimizer
         return find_by_name("optimizer", self.optimizer, torch.optim, kind), {}
 
-    def _highest_lr(self) -> float:
-        return self._by_prefix("optimizer").get("lr", self.lr)
+    def _highest_lr(self, n_samples: float = math.inf) -> float:
+        """Return the rate of a fit of so many rows, the lowest where they are not known yet."""
+        lr = auto_lr(n_samples, **_kind_of(self)) if self.lr == "auto" else self.lr
+        return self._by_prefix("optimizer").get("lr", lr)
 
     def _made_of(self) -> Options:
         """Return the parameters that a net is made of; they cannot change while it goes on."""
@@ -327,7 +339,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             is_small=is_small,
             callbacks=self.callbacks,
             settings={
-                "lr": self.lr,
+                "lr": self._highest_lr(n_samples),
                 "max_epochs": self._max_epochs(*shape),
                 "batch_size": self._batch_size(n_samples),
                 "device": self.device and str(self._device()),
@@ -337,12 +349,13 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
 
     def _timetable(self, shape: tuple[int, int], *, is_one_cycle: bool) -> Timetable:
         """Say how long a run over so many rows and columns is, and at which rates it trains."""
+        is_auto = self.cycle_mult == "auto"
         return Timetable(
             self.n_cycles,
-            self.cycle_mult,
+            auto_cycle_mult(**_kind_of(self)) if is_auto else self.cycle_mult,
             self.schedule,
             self._max_epochs(*shape),
-            self._highest_lr(),
+            self._highest_lr(shape[0]),
             self._by_prefix("schedule"),
             is_one_cycle,
         )
@@ -359,11 +372,13 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         return self.members if is_known else "all"
 
     def _batch_size(self, n_samples: int) -> int:
-        return auto_batch_size(n_samples) if self.batch_size == "auto" else int(self.batch_size)
+        if self.batch_size == "auto":
+            return auto_batch_size(n_samples, is_built_in=self.module is None)
+        return int(self.batch_size)
 
     def _max_epochs(self, n_samples: int, n_columns: int) -> int:
         if self.max_epochs == "auto":
-            return auto_max_epochs(n_samples, n_columns)
+            return auto_max_epochs(n_samples, n_columns, is_built_in=self.module is None)
         return int(self.max_epochs)
 
     def _check_each(self) -> None:

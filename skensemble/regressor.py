@@ -52,19 +52,21 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, BaseSnapshotEnsemble
     n_cycles : int, default=8
         Number of cycles in one budget, and of snapshots of each chain. It is clipped to the number
         of steps, with a warning.
-    cycle_mult : float, default=1.5
-        Each cycle is this many times as long as the one before (T_mult in [2]_).
-    lr : float, default=0.012
-        Highest learning rate of a cycle.
+    cycle_mult : float or "auto", default="auto"
+        Each cycle is this many times as long as the one before (T_mult in [2]_). "auto": 2 for
+        values and the built-in network, else 1.5.
+    lr : float or "auto", default="auto"
+        Highest learning rate of a cycle. "auto": 0.012; for the built-in network 0.018 up to 1,000
+        rows, 0.012 from 3,000 rows on, and a power of the number of rows in between.
     max_epochs : int or "auto", default="auto"
         The budget: how often each chain passes over its rows, for any number of cycles. It need
-        not be a multiple of `n_cycles`, since cycles end on steps. "auto": as many as make 4,000
-        steps of the automatic `batch_size` over all rows, at least 10 and at most 250 (at most
-        half the number of rows, but not below 100). Where there are more columns than rows, and
-        than 128, the number is multiplied by rows / columns.
+        not be a multiple of `n_cycles`, since cycles end on steps. "auto": as many as make 3,200
+        steps of the automatic `batch_size`, at most 200 (for a `module` of your own 4,000 steps and
+        at most 250), and at least 10. At most half the number of rows, but not below 100; with more
+        columns than rows, and than 128, multiplied by rows / columns.
     batch_size : int or "auto", default="auto"
-        Largest number of rows in a step. The batches of an epoch differ by one row at most.
-        "auto": the number of rows / 24, rounded to a power of two from 32 to 128.
+        Largest number of rows in a step. The batches of an epoch differ by one row at most. "auto":
+        rows / 12 (a `module` of your own: rows / 24), rounded to a power of two from 32 to 128.
     schedule : {"cosine", "triangular", "triangular2", "exp_range"} or callable, \
             default="cosine"
         Shape of the learning rate within a cycle: half a cosine ([2]_, eq. 5), or the triangles
@@ -75,8 +77,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, BaseSnapshotEnsemble
         ensemble within the same budget.
     optimizer : torch.optim.Optimizer class or str, default="auto"
         Its fused step is used where torch has one. A name, such as "sgd", stands for a class of
-        ``torch.optim``. "auto": ``torch.optim.AdamW`` with
-        ``betas=(0.9, 0.99)`` and without weight decay, unless ``optimizer__*`` say otherwise.
+        ``torch.optim``. "auto": ``torch.optim.AdamW`` with ``betas=(0.9, 0.97)``, for a `module` of
+        your own ``(0.9, 0.99)``, and no weight decay, unless ``optimizer__*`` say otherwise.
     criterion : nn.Module class or instance, or str, default=None
         The loss of the outputs, or the name of one of torch's, such as "huber". None:
         ``torch.nn.MSELoss``. Where it means the same in any unit of y, y is centred and scaled to a
@@ -111,7 +113,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, BaseSnapshotEnsemble
     early_stopping : bool or "auto", default="auto"
         Whether the run ends after `n_iter_no_change` cycles without gain on the unseen rows.
         Without unseen rows it has no effect. "auto": see Notes.
-    n_iter_no_change : int, default=2
+    n_iter_no_change : int, default=1
         Number of cycles without gain, in a row, that end a run; they are kept and weighted too.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Which columns the built-in network takes as categories. "from_dtype": those whose type in
@@ -177,7 +179,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, BaseSnapshotEnsemble
         ``categories`` (distinct ones), ``kept`` (those with an input of their own), ``pieces``
         and ``remark``. Only of the built-in network.
     history_ : skorch.history.History
-        A row for each epoch; of the first chain, where they train one after another.
+        A row for each epoch of the chains that train together with the first one.
     n_iter_ : int
         Epochs begun.
     is_time_limited_ : bool
@@ -225,8 +227,9 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, BaseSnapshotEnsemble
     not a loss of differences, such as ``PoissonNLLLoss``, may have outputs on another scale than y;
     "auto" is then "all" for `members` and False for `early_stopping`.
 
-    With ``early_stopping="auto"`` a run ends early wherever there are unseen rows. A cycle is a
-    gain if it lowers the least loss so far by more than a thousandth.
+    With ``early_stopping="auto"`` a run ends early wherever there are unseen rows. A cycle
+    that doubles the steps is a gain where it lowers the least loss so far by 0.05 %, and a
+    shorter one where it lowers it by its share of that.
 
     Chains of a module that ``torch.func.vmap`` supports train as one batched module. Chains of
     other modules (such as one with a ``nn.GRU``), of a `net` with its own training step, and with
@@ -275,8 +278,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, BaseSnapshotEnsemble
         module: ModuleLike | None = None,
         *,
         n_cycles: int = 8,
-        cycle_mult: float = 1.5,
-        lr: float = 0.012,
+        cycle_mult: float | str = "auto",
+        lr: float | str = "auto",
         max_epochs: int | str = "auto",
         batch_size: int | str = "auto",
         schedule: Schedule = "cosine",
@@ -287,7 +290,7 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, BaseSnapshotEnsemble
         members: Members = "auto",
         validation: Validation | None = "auto",
         early_stopping: bool | str = "auto",
-        n_iter_no_change: int = 2,
+        n_iter_no_change: int = 1,
         categorical_features: ArrayLike | None = "from_dtype",
         time_limit: float | None = None,
         checkpoint_dir: PathLike | None = None,

@@ -18,8 +18,11 @@ from ._training.net import SnapshotNet
 from ._types import Array, Batch, Floats, Members, State
 from .members import Unseen, cycle_weights
 
-#: A cycle is a gain where it lowers the loss by more than this part of it.
-_LEAST_GAIN = 1e-3
+#: A cycle is a gain where it lowers the loss by more than this part of it for each doubling of the
+#: steps. On 13 tables of at most 3,000 rows (two splits), one cycle without gain by this rule took
+#: 0.75 of the time of two cycles without a gain of 0.1 %, and cost 0.13 % (1 % on the worst table).
+#: Twice as much takes 0.69, and four times as much 0.57, but then wine_quality loses 2.8 %.
+_LEAST_GAIN = 5e-4
 
 #: Above this many probabilities a cycle, they are kept in float32.
 _LARGE = 500_000
@@ -31,19 +34,31 @@ _BLOCK = 1 << 16
 class Patience:
     """The rule that ends a run whose cycles no longer lower the loss of unseen rows.
 
-    It takes `n_iter_no_change` cycles without gain. The `n_before` cycles of earlier calls do not
-    count, and a run is not ended after the last of `n_planned` cycles.
+    It takes `n_iter_no_change` cycles without gain. What counts as a gain goes by the price: a
+    cycle that doubles the steps has to lower the loss by 0.05 %, one that adds a tenth to them by a
+    seventh of that. The cycles of earlier calls do not count, and a run is not ended after the last
+    that is planned.
+
+    Parameters
+    ----------
+    n_iter_no_change : int
+    ends : sequence of int
+        Steps done after each cycle, those of earlier calls included.
+    n_before : int, default=0
+        Cycles of earlier calls.
     """
 
-    def __init__(self, n_iter_no_change: int, n_before: int, n_planned: int):
-        self.n_iter_no_change, self.n_planned = n_iter_no_change, n_planned
+    def __init__(self, n_iter_no_change: int, ends: Sequence[int], n_before: int = 0):
+        self.n_iter_no_change, self.n_planned = n_iter_no_change, len(ends)
         self.n_first = max(1, n_before)
+        #: Least gain of each cycle that counts.
+        self.least = _LEAST_GAIN * np.diff(np.log2(ends))[self.n_first - 1 :]
 
     def is_over(self, losses: list[float]) -> bool:
         """Tell whether to end the run after cycles with these losses."""
         best, since = min(losses[: self.n_first]), 0
-        for loss in losses[self.n_first :]:
-            if loss < best * (1 - _LEAST_GAIN):
+        for loss, least in zip(losses[self.n_first :], self.least, strict=False):
+            if loss < best * (1 - least):
                 best, since = loss, 0
             else:
                 since += 1

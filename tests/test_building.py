@@ -46,7 +46,10 @@ def test_another_module_is_refused(tmp_path):
         pytest.raises(ValueError, match="Got "),
     ):
         skensemble.load(tmp_path / "model", module=Half)
-    with pytest.raises(ValueError, match="Got"):
+    with (
+        pytest.warns(UserWarning, match="another source"),
+        pytest.raises(ValueError, match="Got"),
+    ):
         skensemble.load(tmp_path / "model", module=make_net)
 
 

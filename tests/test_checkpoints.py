@@ -81,7 +81,9 @@ def test_a_killed_fit_goes_on_to_the_same_bits(digits, tmp_path, monkeypatch, op
     options = dict(options)
     n_rows = options.pop("n_rows", 200)
     X, y = digits[0][:n_rows], digits[1][:n_rows]
-    model = SnapshotEnsembleClassifier(max_epochs=6, n_cycles=4, random_state=1, **options)
+    model = SnapshotEnsembleClassifier(
+        max_epochs=6, n_cycles=4, n_iter_no_change=3, random_state=1, **options
+    )
     whole = clone(model).fit(X, y)
     model.set_params(checkpoint_dir=tmp_path)
     killed(monkeypatch, clone(model), X, y, after=1)

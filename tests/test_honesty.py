@@ -83,7 +83,7 @@ def test_the_score_of_groups_is_that_of_new_groups():
         known = rng.integers(0, 60, 800)
         X, y = rows(known)
         fresh, truth = rows(rng.integers(60, 140, 4000))
-        model = SnapshotEnsembleRegressor(n_chains=4, max_epochs=15, random_state=seed)
+        model = SnapshotEnsembleRegressor(n_chains=4, max_epochs=30, random_state=seed)
         grouped = model.fit(X, y, groups=known)
         ratios.append(-grouped.validation_score_ / loss_of_single_chains(model, fresh, truth))
         plain = model.fit(X, y)

@@ -110,14 +110,14 @@ def test_ctrl_c_after_the_last_cycle_loses_nothing(digits):
 
 
 def test_ctrl_c_while_results_are_put_away_is_told(digits, monkeypatch):
-    from skensemble import fitted
+    from skensemble import outcome
 
-    def interrupted(states, **order):
+    def interrupted(*args):
         signal.raise_signal(signal.SIGINT)
-        return snapshots(states, **order)
+        return weigh_cycles(*args)
 
-    snapshots = fitted.Snapshots
-    monkeypatch.setattr(fitted, "Snapshots", interrupted)
+    weigh_cycles = outcome.weigh_cycles
+    monkeypatch.setattr(outcome, "weigh_cycles", interrupted)
     model = SnapshotEnsembleClassifier(Mlp, max_epochs=2)
     with pytest.warns(RuntimeWarning, match="keeps the 8 of 8 cycles"):
         model.fit(*digits)

@@ -235,7 +235,7 @@ def test_partial_fit_and_warm_start_have_the_limit_for_each_call(machine):
 
 def test_early_stopping_and_callbacks_end_a_limited_run(machine):
     slow = {"validation": 0.3, "lr": 1e-12, "n_cycles": 8, "early_stopping": True}
-    model = new(time_limit=2.4, **slow, cycle_mult=1.0).fit(X, Y)
+    model = new(time_limit=2.4, **slow, cycle_mult=1.0, n_iter_no_change=2).fit(X, Y)
     assert model.is_time_limited_
     assert model.n_cycles_ == 3
     assert machine.seconds < 1.2

@@ -95,8 +95,8 @@ def test_a_classifier_drops_columns_in_training_alone(cancer):
     assert "layers.0.columns" not in model.snapshots_[0]
     without = SnapshotEnsembleClassifier(**fit, module__column_dropout=0.0).fit(X, y)
     assert not np.array_equal(model.predict_proba(X), without.predict_proba(X))
-    assert SnapshotEnsembleRegressor(**fit).fit(X, y).net_.module_.layers[0].dropout == 0
-    own = SnapshotEnsembleRegressor(**fit, module__column_dropout=0.3).fit(X, y)
+    assert SnapshotEnsembleRegressor(**fit, lr=0.008).fit(X, y).net_.module_.layers[0].dropout == 0
+    own = SnapshotEnsembleRegressor(**fit, lr=0.008, module__column_dropout=0.3).fit(X, y)
     assert own.net_.module_.layers[0].dropout == 0.3
     for given in ({}, {"module__column_dropout": 0.3}):
         few = SnapshotEnsembleClassifier(**fit | {"n_chains": "auto"}, **given).fit(X[:32], y[:32])

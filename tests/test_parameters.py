@@ -88,8 +88,8 @@ def test_optimizer_lr_counts_before_lr(digits):
 WRONG_PARAMETERS = [
     ({"n_cycles": 0}, r"Got n_cycles=0, but expected an integer of at least 1\."),
     ({"n_cycles": 2.5}, r"Got n_cycles=2\.5, but expected an integer of at least 1\."),
-    ({"cycle_mult": 0}, r"Got cycle_mult=0, but expected a number above 0\."),
-    ({"lr": -1.0}, r"Got lr=-1\.0, but expected a number above 0\."),
+    ({"cycle_mult": 0}, r"Got cycle_mult=0, but expected a number above 0 or 'auto'\."),
+    ({"lr": -1.0}, r"Got lr=-1\.0, but expected a number above 0 or 'auto'\."),
     ({"max_epochs": 0}, r"Got max_epochs=0, but expected an integer of at least 1 or"),
     ({"batch_size": "big"}, r"Got batch_size='big', but expected an integer of at least 1"),
     ({"schedule": "linear"}, r"Got schedule='linear', but expected one of .*cosine"),

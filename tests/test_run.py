@@ -112,7 +112,7 @@ def test_a_finite_explosion_is_told(cancer, module, callbacks):
     )
     with pytest.warns(RuntimeWarning, match=r"Got lr=100, but expected .* rose to .* lower lr"):
         clone(model).set_params(lr=100.0).fit(X, y)
-    clone(model).set_params(lr=0.1).fit(X, y)  # a bad beginning that is made good is not told
+    clone(model).set_params(lr=0.05).fit(X, y)  # a bad beginning that is made good is not told
 
 
 def test_an_explosion_is_told_to_regressors_too(diabetes):

@@ -253,7 +253,7 @@ def test_a_callback_that_no_file_can_keep_is_refused(digits):
 
 
 def test_tensors_of_an_optimizer_lie_as_their_parameters_do(digits):
-    model = SnapshotEnsembleClassifier(n_chains=2, max_epochs=1, random_state=0).fit(*digits)
+    model = SnapshotEnsembleClassifier(n_chains=2, max_epochs=2, random_state=0).fit(*digits)
     net = copy.deepcopy(model.net_)
     state = capture_net(net)
     for tensors in state["optimizers"]["optimizer"]["state"].values():

@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss, mean_squared_error
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor, unseen
 from skensemble._data.folds import folds
 from skensemble._data.sources import ArrayInput
-from skensemble.unseen import Cycle, UnseenRows
+from skensemble.unseen import Cycle, Patience, UnseenRows
 
 
 @pytest.mark.parametrize("module", [None, Mlp])
@@ -156,6 +156,35 @@ def test_early_stopping_is_a_prefix():
     assert textbook.n_cycles_ == 2  # without unseen rows it does nothing
 
 
+def n_run(losses, ends, n_iter_no_change=1, n_before=0):
+    """Return how many cycles a run has that this rule may end."""
+    rule = Patience(n_iter_no_change, ends, n_before)
+    for m in range(n_before + 1, len(ends) + 1):
+        if rule.is_over(losses[:m]):
+            return m
+    return len(ends)
+
+
+def test_a_cycle_has_to_be_worth_its_price():
+    """A doubling of the steps has to lower the loss by 0.05 %, a tenth more by a seventh."""
+    doubling, tenths = [10, 20, 40, 80, 160], [100, 110, 121, 133, 146]
+    losses = (1 - 2e-4) ** np.arange(5)
+    assert n_run(losses, doubling) == 2
+    assert n_run(losses, tenths) == 5
+    assert n_run((1 - 5e-5) ** np.arange(5), tenths) == 2
+    assert n_run((1 - 6e-4) ** np.arange(5), doubling) == 5
+    assert n_run(losses, doubling, n_iter_no_change=3) == 5  # three together gain enough
+    assert n_run(np.ones(5), doubling, n_iter_no_change=3) == 4
+    assert n_run(np.ones(5), doubling, n_iter_no_change=4) == 5
+    assert n_run(np.append(np.ones(3), [0.9, 0.9]), doubling, n_iter_no_change=3) == 5
+
+
+def test_cycles_of_earlier_calls_do_not_end_a_run():
+    ends = [100, 100, 100, 110, 120, 130]
+    assert n_run(np.ones(6), ends, n_before=3) == 4
+    assert n_run(np.array([1, 1, 1, 0.99, 0.99, 0.99]), ends, n_before=3) == 5
+
+
 def test_unseen_rows_that_weigh_nothing_say_nothing(digits):
     X, y = digits
     rows = folds("cross", 1, ArrayInput(X), None, None, 0).left_out[0]
@@ -188,7 +217,7 @@ def test_predictions_that_are_not_finite_are_refused_and_not_weighed(iris, n_cha
 
 
 def test_a_budget_that_was_too_short_is_told(digits):
-    X, y = digits
+    X, y = (part[:200] for part in digits)
     model = SnapshotEnsembleClassifier(n_chains=2, n_cycles=3, cycle_mult=1, random_state=0)
     expected = r"Got max_epochs=1 and n_cycles=3, but expected a budget .* or more n_cycles\."
     with pytest.warns(ConvergenceWarning, match=expected):

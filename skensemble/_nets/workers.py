@@ -49,7 +49,7 @@ _moments = _Moments()
 
 
 def _begin_forked() -> None:
-    """Set one thread in a forked process, where the threads of its parent are gone."""
+    """Set one thread in a forked process: its parent's are gone, and OpenMP would wait for them."""
     global _setting
     _setting = threading.Lock()  # nobody is left to release the old one
     _moments.count = 0

@@ -1,13 +1,7 @@
-"""How many threads a fit works with.
-
-A prediction takes as many as are set, and sets nothing: with two threads, ten members of 128-128
-were as fast as with one for up to a hundred rows, and up to twice as fast for more. A forked
-process is set to one: there the threads of its parent are gone, and OpenMP would wait for them.
-"""
+"""How many threads a fit works with, and in how many groups its chains train."""
 
 import contextlib
 import math
-import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -26,15 +20,6 @@ from .net import SnapshotNet
 #: of a 54-128-128-7 network have 3e6, and 1,024 rows of a 54-256-256-7 one 8e7. Smaller ones are
 #: mostly calls, for which two threads of Python wait for each other.
 _WORTH_A_THREAD = 1.2e7
-
-
-def _use_one_thread() -> None:
-    """Set one intra-op thread, in a forked process."""
-    torch.set_num_threads(1)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_use_one_thread)
 
 
 class Threads(NamedTuple):
