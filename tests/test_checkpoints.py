@@ -265,7 +265,7 @@ def test_an_empty_name_is_not_the_working_directory(iris, tmp_path, monkeypatch)
 def test_a_named_file_that_is_none_is_called_as_the_argument(iris, tmp_path):
     file = tmp_path / "text"
     file.write_text("hello world")
-    with pytest.raises(ValueError, match=r"Got resume_from='.*text', a file with no header"):
+    with pytest.raises(ValueError, match=r"Got resume_from='.*a file with no header"):
         SnapshotEnsembleClassifier(random_state=0).fit(*iris, resume_from=file)
 
 

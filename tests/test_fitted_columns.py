@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import QUICK, Mlp
-from scipy.sparse import random_array
+from scipy.sparse import random
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble._data.fitted_columns import FittedColumn, FittedColumns
@@ -67,7 +67,7 @@ def test_arrays_and_wide_sparse_matrices_have_it_too(digits):
     table = SnapshotEnsembleClassifier(**QUICK).fit(X, y).columns_
     assert [row.name for row in table] == [f"x{i}" for i in range(64)]
     assert {row.read_as for row in table} == {"numbers"}
-    wide = random_array((100, 3000), density=0.01, rng=0, format="csr")
+    wide = random(100, 3000, density=0.01, random_state=0, format="csr")
     shown = repr(SnapshotEnsembleClassifier(**QUICK).fit(wide, y[:100]).columns_)
     assert len(shown.splitlines()) == 32
     assert "… 2970 more" in shown

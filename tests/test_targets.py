@@ -75,7 +75,7 @@ def test_labels_of_any_kind(cancer, of_zeros_and_ones, labels):
 def test_values_of_another_criterion_are_not_compared_with_the_targets(diabetes):
     """Logarithms of rates are no predictions of counts."""
     X, y = diabetes
-    model = SnapshotEnsembleRegressor(n_chains=2, criterion=nn.PoissonNLLLoss, **QUICK)
+    model = SnapshotEnsembleRegressor(n_chains=2, criterion=nn.PoissonNLLLoss, lr=0.01, **QUICK)
     model.fit(X, y / 100)
     np.testing.assert_allclose(model.member_weights_, np.full(4, 1 / 4))
 

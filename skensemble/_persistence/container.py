@@ -183,7 +183,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 def _error_of_system(error: SafetensorError, path: Path) -> OSError:
     """Return as Python words it what safetensors could not do with a file."""
-    if found := re.search(r"os error (\d+)", str(error)):
+    if found := re.search(r"(?:os error|Os { code:) (\d+)", str(error)):  # or so before 0.5
         number = int(found[1])
         return OSError(number, os.strerror(number), str(path))
     return OSError(errno.EIO, str(error), str(path))
