@@ -96,7 +96,12 @@ def measure(table: Table, seed: int, bootstrap: bool, options: dict[str, Any]) -
         # Ctrl-C ends a fit with the cycles there are; such a fit is no result.
         raise KeyboardInterrupt
     outputs = outputs_of(model, recorder, X_test, test)
-    ends = cycle_ends(1_000_000, model.n_cycles_, model.cycle_mult) / 1_000_000
+    ends = (
+        cycle_ends(
+            1_000_000, model.n_cycles_, model._timetable((len(X), 1), is_one_cycle=False).cycle_mult
+        )
+        / 1_000_000
+    )
     return {
         "ends": ends.tolist(),
         "seconds": seconds,
