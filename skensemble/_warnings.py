@@ -2,28 +2,18 @@
 
 import contextlib
 import inspect
-import os
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from sklearn.exceptions import InconsistentVersionWarning as _OfScikitLearn
 
+from ._locks import Turn
+
 _HERE = str(Path(__file__).parent)
 
 #: Python has one list of filters for all threads before 3.14, and puts back what each one found.
-_turn = threading.RLock()
-
-
-def _renew_lock() -> None:
-    """Make the lock anew in a forked child, where nobody is left to release the old one."""
-    global _turn
-    _turn = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+_turn = Turn()
 
 #: A value in a message is cut after so many characters.
 _MOST = 80
@@ -55,7 +45,7 @@ class InconsistentVersionWarning(_OfScikitLearn):
 @contextlib.contextmanager
 def own_filters() -> Iterator[None]:
     """Let a block filter warnings, one thread at a time; filters are as before on leaving."""
-    with _turn, warnings.catch_warnings():
+    with _turn.taken(), warnings.catch_warnings():
         yield
 
 

@@ -9,7 +9,7 @@ from skorch.utils import to_device
 
 from ._data.folds import Rows
 from ._data.intake import place_rows
-from ._nets.generators import Generators, chain_seed, taking_turns
+from ._nets.generators import Generators, as_in_a_fit, chain_seed
 from ._training.interrupts import Interrupts
 from ._training.making import (
     N_PROBE_ROWS,
@@ -18,6 +18,7 @@ from ._training.making import (
     join_chains,
     make_nets,
     monitors_unseen,
+    multiplications_of_a_step,
     try_criterion,
     try_out,
     warn_of_scales,
@@ -47,11 +48,7 @@ def fit_members(
         return file.found.fitted, file.found.messages
     device = estimator._device()
     is_private = estimator._draws_privately() and not call.data.source.is_read_by_user
-    with (
-        taking_turns(device, is_private=is_private),
-        torch.inference_mode(False),  # a user may fit within one of torch's modes
-        torch.enable_grad(),
-    ):
+    with as_in_a_fit(device, is_private=is_private):
         generators = _make_generators(call, device, is_private=is_private)
         with generators[0].within():
             call = _learn_columns(call, device)
@@ -146,9 +143,10 @@ def _prepare(call: Call, generators: list[Generators]) -> Ready:
         weight = torch.from_numpy(call.data.loss_weight).to(output.dtype)
     rows = place_rows(X, y, weight, device)
     rows = rows.with_chains(chosen.chain_rows(n_samples))
+    step = multiplications_of_a_step(nets[0], rows, probe_rows)
     if before is None:
-        nets = join_chains(nets, rows, probe_rows)
-    return Ready(nets, rows, probe_rows, output)
+        nets = join_chains(nets, rows, probe_rows, step)
+    return Ready(nets, rows, probe_rows, output, step)
 
 
 def _judge(call: Call, ready: Ready) -> tuple[UnseenRows | None, list[Any]]:

@@ -43,7 +43,7 @@ FLOORS = [
     {"_nets"},
     {"schedules", "defaults", "_compat"},
     {"_warnings"},
-    {"_types"},
+    {"_locks", "_types"},
 ]
 
 

@@ -377,6 +377,6 @@ def interrupt(lines, at, model, X, y):
     except Exception as error:
         outcome = repr(error)
         wrong.append("error")
-    if not is_free(generators._turn):
+    if not is_free(generators._turn.lock):
         wrong.append("lock")
     return wrong, outcome

@@ -1,7 +1,6 @@
 """Random numbers of a fit: private, repeatable, and the global generators left as found."""
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -10,21 +9,12 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from skensemble._locks import Turn
 from skensemble._types import Options, RandomState
 
 #: Torch draws initialisation and dropout from one global generator, so fits that draw from it take
 #: turns.
-_turn = threading.RLock()
-
-
-def _renew_lock() -> None:
-    """Make the lock anew in a forked child, where nobody is left to release the old one."""
-    global _turn
-    _turn = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+_turn = Turn()
 
 
 def seed_of(random_state: RandomState | None) -> int:
@@ -199,6 +189,17 @@ def forked(device: torch.device | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def as_in_a_fit(device: torch.device, *, is_private: bool) -> Iterator[None]:
+    """Take turns, and leave torch's modes: a user may call from within one of them."""
+    with (
+        taking_turns(device, is_private=is_private),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        yield
+
+
+@contextlib.contextmanager
 def taking_turns(device: torch.device, *, is_private: bool = False) -> Iterator[None]:
     """Let one fit at a time go on; global generators are as before on leaving.
 
@@ -207,7 +208,7 @@ def taking_turns(device: torch.device, *, is_private: bool = False) -> Iterator[
     if is_private:
         yield
         return
-    with _turn, forked(device):
+    with _turn.taken(), forked(device):
         state = np.random.get_state()
         try:
             yield

@@ -3,10 +3,9 @@
 from typing import Any
 
 import numpy as np
-import torch
 
 from skensemble._compat import recompute
-from skensemble._nets.generators import Generators, chain_seed, taking_turns
+from skensemble._nets.generators import Generators, as_in_a_fit, chain_seed
 from skensemble._nets.snapshots import load_state
 from skensemble._training.making import Recipe, join_in_groups, make_nets
 from skensemble._training.net import SnapshotNet
@@ -41,11 +40,7 @@ def remake_nets(
     device = estimator._device()
     is_private = estimator._draws_privately()
     n_nets = 1 if state is None else resume.chosen.n_chains
-    with (
-        taking_turns(device, is_private=is_private),
-        torch.inference_mode(False),
-        torch.enable_grad(),
-    ):
+    with as_in_a_fit(device, is_private=is_private):
         seeds = [chain_seed(resume.seed, k) for k in range(n_nets)]
         generators = [Generators(device, seed, is_private=is_private) for seed in seeds]
         with generators[0].within():

@@ -74,12 +74,16 @@ class TimeLimit:
         self._end: float | None = None
         self._end_began = 0.0
         self._next_look = stopwatch.spent + _FIRST * stopwatch.seconds
-        #: Cycles that are planned.
-        self.n_cycles = full.n_cycles
         self._are_beside = are_beside
         self._counting = threading.Lock()
         #: For each lane the shares by which it is yet to shorten its plan.
         self._due: list[Shares | None] = [None] * len(lanes)
+
+    @property
+    def n_cycles(self) -> int:
+        """Cycles that are planned."""
+        pairs = zip(self.plans, self._due, strict=True)
+        return min(plan.n_cycles if shares is None else shares.last for plan, shares in pairs)
 
     def begin(self) -> None:
         """Measure from now on."""
@@ -136,7 +140,6 @@ class TimeLimit:
         if self.is_binding:
             for k, data in enumerate(state["plans"]):
                 self._follow(k, self.full.from_data(data))
-            self.n_cycles = min(plan.n_cycles for plan in self.plans)
 
     def _after_step(self, k: int, loss: torch.Tensor) -> None:
         """Count a step of a lane, and look at the plan now and then."""
@@ -222,7 +225,7 @@ class TimeLimit:
         self.is_binding = True
         if shares.last <= self._n_taken():
             return False
-        self._due, self.n_cycles = [shares] * len(self.lanes), shares.last
+        self._due = [shares] * len(self.lanes)
         return True
 
     def _follow_shares(self, of: Sequence[int] | None = None) -> None:
@@ -232,8 +235,6 @@ class TimeLimit:
             if shares is not None:
                 step = self.lanes[k].recorder.step
                 self._follow(k, shortened(self.full, self.plans[k], step, shares))
-        if of is None and self.is_binding:
-            self.n_cycles = min(plan.n_cycles for plan in self.plans)
 
     def _follow(self, k: int, plan: RunPlan) -> None:
         """Make a lane go by a plan."""

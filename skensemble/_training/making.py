@@ -94,6 +94,8 @@ class Ready(NamedTuple):
     probe_rows: Batch
     #: Output of a net for them.
     output: torch.Tensor
+    #: Multiplications in a step of one chain.
+    step: float
 
     def groups(self) -> list[slice]:
         """Return the chains that each net trains."""
@@ -111,10 +113,10 @@ class Ready(NamedTuple):
         A limit of time measures the steps of this process, so `is_limited` ones stay in it.
         """
         n_chains = len(self.rows.chains) // len(self.nets)
-        step = n_chains * _multiplications_of_a_step(self.nets[0], self.rows, self.probe_rows)
         may_leave = not is_limited and self._may_leave()
+        step, n_lanes = n_chains * self.step, len(self.nets)
         return choose_threads(
-            step, len(self.nets), is_private=is_private, n_jobs=n_jobs, may_leave=may_leave
+            step, n_lanes, is_private=is_private, n_jobs=n_jobs, may_leave=may_leave
         )
 
     def _may_leave(self) -> bool:
@@ -321,8 +323,13 @@ def try_criterion(nets: list[SnapshotNet], outputs: Any, y: torch.Tensor) -> Non
             net.takes_first_ = takes_first
 
 
-def join_chains(nets: list[SnapshotNet], rows: Rows, probe_rows: Batch) -> list[SnapshotNet]:
-    """Train chains as one batched module where that gives what each gives alone."""
+def join_chains(
+    nets: list[SnapshotNet], rows: Rows, probe_rows: Batch, step: float
+) -> list[SnapshotNet]:
+    """Train chains as one batched module where that gives what each gives alone.
+
+    Each has so many multiplications a `step`.
+    """
     if (
         len(nets) == 1
         or not isinstance(rows, TensorRows)
@@ -330,11 +337,10 @@ def join_chains(nets: list[SnapshotNet], rows: Rows, probe_rows: Batch) -> list[
         or not can_train_as_one([net.module_ for net in nets], probe_rows)
     ):
         return nets
-    step = len(nets) * _multiplications_of_a_step(nets[0], rows, probe_rows)
-    return join_in_groups(nets, count_groups(nets[0], step, len(nets)))
+    return join_in_groups(nets, count_groups(nets[0], len(nets) * step, len(nets)))
 
 
-def _multiplications_of_a_step(net: SnapshotNet, rows: Rows, probe_rows: Batch) -> float:
+def multiplications_of_a_step(net: SnapshotNet, rows: Rows, probe_rows: Batch) -> float:
     """Count those of one chain."""
     n_rows = len(rows)
     n_probed, n_in_a_step = min(N_PROBE_ROWS, n_rows), min(net.batch_size, n_rows)

@@ -220,13 +220,10 @@ class Run:
         if (progress := self.lanes[0].session.progress) is not None:
             progress.skip(self._n_ended)
         for k, lane in enumerate(self.lanes):
-            # Only the last of the cycles that have ended is ever looked at again.
+            # Those of the cycles that have ended were handed over.
             taken: list[State | None] = [
                 {} if is_finite else None for is_finite in stood["is_finite"][k]
             ]
-            if cycles:
-                last = max(i for i in range(self._n_ended) if taken[i] is not None)
-                taken[last] = self._of_lanes(cycles[-1])[k]
             taken[self._n_ended :] = stood["ahead"][k]
             restore(lane, stood["lanes"][k], taken)
         if self.limit is not None and stood["limit"] is not None:

@@ -16,7 +16,7 @@ from skorch import NeuralNet
 from skorch.history import History
 
 from skensemble._data.rows import ChainRows, ConvertedRows, DictRows, TensorRows
-from skensemble._nets.generators import Generators, taking_turns
+from skensemble._nets.generators import Generators, as_in_a_fit
 from skensemble._nets.pickling import as_arrays
 from skensemble._nets.workers import in_threads
 from skensemble._types import Array, Batch, Options
@@ -227,11 +227,7 @@ class _Task:
 
     def train(self, n_epochs: int, until: int) -> Message:
         """Train, and return where the lane stands."""
-        with (
-            taking_turns(_CPU, is_private=self.work.is_private),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-        ):
+        with as_in_a_fit(_CPU, is_private=self.work.is_private):
             lane = self._lane()
             with lane.attached():
                 restore(lane, self.state, [None] * self.n_taken)
