@@ -94,13 +94,9 @@ def collect(net: Net, n_rows: int, size: int, of_rows: OfRows) -> Floats:
     starts = range(0, n_rows, size)
     n_groups = min(len(starts), _GROUPS * n_threads) if n_threads > 1 else 1
     bounds = [starts[len(starts) * i // n_groups] for i in range(n_groups)] + [n_rows]
-    in_threads(
-        [
-            functools.partial(whole.take_group, of_rows, start, stop)
-            for start, stop in itertools.pairwise(bounds)
-        ],
-        n_threads,
-    )
+    # Nothing of an iterator is computed before a thread asks for it.
+    groups = [(start, of_rows(start, stop)) for start, stop in itertools.pairwise(bounds)]
+    in_threads([functools.partial(whole.take, *group) for group in groups], n_threads)
     return whole.out.numpy()
 
 
@@ -111,10 +107,6 @@ class _Whole:
         self.n_rows = n_rows
         self.out = torch.empty(0, 0, 0, dtype=torch.float64, device="cpu")
         self._lock = threading.Lock()
-
-    def take_group(self, of_rows: OfRows, start: int, stop: int) -> None:
-        """Put a group of chunks in its place."""
-        self.take(start, of_rows(start, stop))
 
     def take(self, start: int, parts: Iterable[torch.Tensor]) -> None:
         """Put parts that follow on each other in their place."""
