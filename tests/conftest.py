@@ -36,6 +36,15 @@ def digits():
     return X[:600], y[:600]
 
 
+@pytest.fixture
+def two_threads():
+    """Two intra-op threads, in this thread and in those to come."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def cancer():
     return load_breast_cancer(return_X_y=True)

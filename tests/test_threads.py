@@ -55,14 +55,6 @@ def test_multiplications_of_a_row(module, shape, per_row):
     assert multiplications(Net(module), torch.zeros(4, *shape)) == 4 * per_row
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.usefixtures("two_threads")
 def test_large_steps_keep_their_threads():
     for step, expected in ((1e7, 1), (1e8, 2)):

@@ -53,13 +53,17 @@ def test_random_labels_are_predicted_at_chance(repeats):
     assert model.validation_score_ < -0.65
 
 
-def test_unseen_predictions_come_from_the_chain_that_left_the_row_out(digits):
-    X, y = digits
-    model = SnapshotEnsembleClassifier(n_chains=3, members="all", **QUICK).fit(X, y)
+def assert_from_the_chain_that_left_it_out(model, X):
     members = model.predict_members(X).reshape(2, 3, len(X), 10).mean(axis=0)
     left = folds("cross", 3, ArrayInput(X), None, None, 0).left_out
     for k, rows in enumerate(left):
         np.testing.assert_allclose(model.oof_decision_function_[rows], members[k][rows], atol=1e-6)
+
+
+def test_unseen_predictions_come_from_the_chain_that_left_the_row_out(digits):
+    X, y = digits
+    model = SnapshotEnsembleClassifier(n_chains=3, members="all", **QUICK).fit(X, y)
+    assert_from_the_chain_that_left_it_out(model, X)
     np.testing.assert_allclose(model.oof_decision_function_.sum(axis=1), 1, atol=1e-12)
     score = -log_loss(y, model.oof_decision_function_)
     assert model.validation_score_ == pytest.approx(score, rel=1e-5)
@@ -253,10 +257,7 @@ def test_cycles_are_combined_block_by_block(digits, monkeypatch, block):
     monkeypatch.setattr(unseen, "_BLOCK", block)
     X, y = digits
     model = SnapshotEnsembleClassifier(n_chains=3, members="all", **QUICK).fit(X, y)
-    members = model.predict_members(X).reshape(2, 3, len(X), 10).mean(axis=0)
-    left = folds("cross", 3, ArrayInput(X), None, None, 0).left_out
-    for k, rows in enumerate(left):
-        np.testing.assert_allclose(model.oof_decision_function_[rows], members[k][rows], atol=1e-6)
+    assert_from_the_chain_that_left_it_out(model, X)
 
 
 def test_a_rule_may_write_on_what_it_is_given(digits):

@@ -17,15 +17,6 @@ from joblib import Parallel, delayed
 from skensemble._nets.workers import in_threads, usable_cpus
 
 
-@pytest.fixture
-def two_threads():
-    """Two intra-op threads, in this thread and in those to come."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def in_fresh_thread(call):
     out = []
     thread = threading.Thread(target=lambda: out.append(call()))
