@@ -78,7 +78,7 @@ class Outcome:
         n_written = 0 if found is None else found.fitted.n_cycles
         if self.call.n_before + len(self.run.states) > n_written:
             stood = {**stood, "judged": self._judged(stood["n_cycles"])}
-            self.file.write(self.call.estimator, self._gather([], is_over=False), stood)
+            self.file.write(self._gather([], is_over=False), stood)
 
     def _judged(self, n_cycles: int) -> list[Array]:
         """Return what cycles predict for unseen rows, where asking them again would not tell.

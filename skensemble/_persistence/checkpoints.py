@@ -22,7 +22,7 @@ from .container import Fault, sweep
 from .fingerprints import fingerprint
 from .identity import Identity, identify, tell_apart
 from .loading import read_model
-from .saving import check_estimator_is_kept, new_encoder, prepare_model
+from .saving import Begun, begin, new_encoder, prepare_model
 
 #: Seconds after which a file that is half written is thought to be of a process that was killed.
 _ABANDONED = 3_600
@@ -71,10 +71,12 @@ class Checkpoint:
     #: What an earlier process has left.
     found: Found | None = None
 
-    def __init__(self, folder: PathLike | None, identity: Identity):
+    def __init__(self, folder: PathLike | None, identity: Identity, begun: Begun | None = None):
         # A run may go to another folder meanwhile.
         self.folder = None if folder is None else Path(folder).absolute()
         self.identity = identity
+        #: What the file says of the estimator as long as the run goes on.
+        self._begun = begun
         name = f"{_PREFIX}{fingerprint(identity)}{_SUFFIX}"
         #: Where the file is, or is to be.
         self.path = None if self.folder is None else self.folder / name
@@ -116,7 +118,7 @@ class Checkpoint:
             )
             return None
 
-    def write(self, estimator: NetParameters, fitted: Fitted, stood: Options) -> None:
+    def write(self, fitted: Fitted, stood: Options) -> None:
         """Write the cycles so far, and where the run stands, while training goes on.
 
         Raises
@@ -125,15 +127,18 @@ class Checkpoint:
             If the file before could not be written.
         """
         self.wait()
-        if self._is_behind(stood):
+        if self._begun is None or self._is_behind(stood):
             return
         nets = [net.of_one_chain() for net in fitted.nets]
-        self._write(estimator, replace(fitted, nets=nets), {"stood": stood})
+        self._write(self._begun, replace(fitted, nets=nets), {"stood": stood})
 
     def finish(self, estimator: NetParameters, fitted: Fitted, messages: Messages) -> None:
         """Write what a whole fit leaves, with all that a later call needs to go on."""
+        if self.path is None:
+            return
         told = [[text, category.__name__] for text, category in messages]
-        self._write(estimator, fitted, {"messages": told}, include=("training",))
+        # Training may have changed an instance that a parameter holds.
+        self._write(begin(estimator), fitted, {"messages": told}, include=("training",))
         self.wait()
 
     def wait(self) -> None:
@@ -150,16 +155,12 @@ class Checkpoint:
             self._own = _mark_of(self.path)
 
     def _write(
-        self,
-        estimator: NetParameters,
-        fitted: Fitted,
-        extra: Options,
-        include: tuple[str, ...] = (),
+        self, begun: Begun, fitted: Fitted, extra: Options, include: tuple[str, ...] = ()
     ) -> None:
         self.wait()
         if self.path is not None:
             extra = {"identity": self.identity, **extra}
-            model = prepare_model(estimator, fitted, include=("unseen", *include), extra=extra)
+            model = prepare_model(begun, fitted, include=("unseen", *include), extra=extra)
             writer = ThreadPoolExecutor(max_workers=1)
             self._writing = writer.submit(model.write, self.path)
             writer.shutdown(wait=False)
@@ -245,8 +246,8 @@ def open_checkpoint(
             "seed from numpy's global generator, so it finds the file of one before it only where "
             "that generator was set to stand at the same place."
         )
-    check_estimator_is_kept(estimator)
-    file = Checkpoint(folder, identify(estimator, given, seed, before))
+    begun = begin(estimator)
+    file = Checkpoint(folder, identify(estimator, given, seed, before), begun)
     file.open_folder()
     file.found = file.find(estimator, named)
     return file

@@ -60,18 +60,18 @@ def write_model(
     OSError
         If the file cannot be written. Nothing is left behind, and the old file stays.
     """
-    prepare_model(estimator, fitted, include=include, extra=extra).write(path)
+    prepare_model(begin(estimator), fitted, include=include, extra=extra).write(path)
 
 
 def prepare_model(
-    estimator: NetParameters, fitted: Fitted, *, include: Collection[str] = (), extra: Any = None
+    begun: "Begun", fitted: Fitted, *, include: Collection[str] = (), extra: Any = None
 ) -> "Prepared":
     """Read all that a file is to hold; see :func:`write_model`. It can be written at any time."""
-    encoder = Encoder(_write_other)
+    encoder = begun.encoder.copy()
     document = {
         "versions": _versions(),
-        "estimator": _write_estimator(encoder, estimator),
-        "made_of": _write_made_of(encoder, estimator, fitted.resume.made_of),
+        "estimator": begun.estimator,
+        "made_of": _write_made_of(encoder, begun.parameters, fitted.resume.made_of),
         **_write_learned(encoder, fitted, with_unseen="unseen" in include),
         "net": write_net(encoder, fitted),
         "state": write_state(encoder, fitted) if "training" in include else None,
@@ -108,15 +108,25 @@ class Prepared(NamedTuple):
         write_container(path, {**encoder.arrays, **laid}, texts)
 
 
-def check_estimator_is_kept(estimator: NetParameters) -> None:
-    """Refuse parameters that no file can keep.
+class Begun(NamedTuple):
+    """What all files of a run say of the estimator."""
+
+    parameters: Options
+    #: The JSON of its class and its parameters.
+    estimator: Options
+    encoder: Encoder
+
+
+def begin(estimator: NetParameters) -> Begun:
+    """Read the parameters of an estimator.
 
     Raises
     ------
     ValueError
-        If there is one, such as a lambda.
+        If there is one that no file can keep, such as a lambda.
     """
-    _write_estimator(Encoder(_write_other), estimator)
+    encoder, parameters = new_encoder(), estimator.get_params(deep=False)
+    return Begun(parameters, _write_estimator(encoder, type(estimator), parameters), encoder)
 
 
 def new_encoder() -> Encoder:
@@ -165,13 +175,9 @@ def _write_other(encoder: Encoder, value: Any) -> Options:
     return write_record(encoder, value) or write_foreign(encoder, value)
 
 
-def _write_estimator(encoder: Encoder, estimator: NetParameters) -> Options:
-    cls = type(estimator)
+def _write_estimator(encoder: Encoder, cls: type[NetParameters], parameters: Options) -> Options:
     name = cls.__name__ if cls.__module__.startswith("skensemble.") else name_of(cls)
-    return {
-        "class": name,
-        "parameters": _write_parameters(encoder, estimator.get_params(deep=False)),
-    }
+    return {"class": name, "parameters": _write_parameters(encoder, parameters)}
 
 
 def _write_parameters(encoder: Encoder, parameters: Options) -> Options:
@@ -199,9 +205,8 @@ def _names_in(tree: Any) -> list[str]:
     return names + [name for part in tree.values() for name in _names_in(part)]
 
 
-def _write_made_of(encoder: Encoder, estimator: NetParameters, made_of: Options) -> Options:
+def _write_made_of(encoder: Encoder, now: Options, made_of: Options) -> Options:
     """Write the parameters that the nets are made of, where they are not those of now."""
-    now = estimator.get_params(deep=False)
     same = [name for name, value in made_of.items() if name in now and now[name] is value]
     other = {name: value for name, value in made_of.items() if name not in same}
     return {"same": same, "other": _write_parameters(encoder, other)}

@@ -87,8 +87,12 @@ class Encoder:
         self.arrays: dict[str, Array] = {}
         #: Tensors and objects that were written, by identity: kept alive, with their numbers.
         self.written: dict[int, tuple[object, Any]] = {}
-        #: What to name in an error, from the outside in.
-        self.where: list[str] = []
+
+    def copy(self) -> "Encoder":
+        """Return one that knows what this one has written so far."""
+        made = Encoder(self.hook)
+        made.arrays, made.written = dict(self.arrays), dict(self.written)
+        return made
 
     def encode(self, value: Any) -> Any:
         """Return the JSON of a value."""
