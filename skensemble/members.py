@@ -15,9 +15,7 @@ from torch import nn
 
 from ._types import Array, Floats, Members
 from ._warnings import short
-
-#: Lowest probability in a loss: one sure mistake must not outweigh all other rows.
-_EPS = 1e-15
+from .measures import Loss, Measure, measure_of
 
 #: Rounds of the greedy selection.
 _ROUNDS = 100
@@ -32,9 +30,6 @@ _SLACK, _AT_ONCE = 1e-7, 8
 #: far above: where it is stuck.
 _STUCK = 1e-3
 
-#: From weights to their loss and its gradient.
-Loss = Callable[[Floats], tuple[float, Floats]]
-
 
 class Unseen(NamedTuple):
     """What each cycle predicted for rows that it has not seen, and the truth."""
@@ -45,6 +40,8 @@ class Unseen(NamedTuple):
     y: Array
     #: Of shape (n,).
     sample_weight: Floats
+    #: None: the log-loss of class indices, the squared error of values.
+    measure: Measure | None = None
 
     @classmethod
     def of_true_class(cls, probabilities: Array, sample_weight: Floats) -> "Unseen":
@@ -58,19 +55,12 @@ class Unseen(NamedTuple):
 
     def in_units(self, units: Floats) -> "Unseen":
         """Divide the values of each output by its unit, so that each counts alike."""
-        return Unseen(self.predictions / units, self.y / units, self.sample_weight)
+        return self._replace(predictions=self.predictions / units, y=self.y / units)
 
     def score(self, weights: Floats) -> float:
-        """Return the negative log-loss or squared error of the weighted mean: higher is better."""
-        if self.y.ndim == 1:
-            true = _true_class_probabilities(self.predictions, self.y)
-            losses = _weighted_mean(weights, true)
-            losses.clip(_EPS, out=losses)
-            losses = np.negative(np.log(losses, out=losses), out=losses)
-        else:
-            combined = _weighted_mean(weights, self.predictions)
-            losses = ((combined - self.y) ** 2).mean(axis=1)
-        return -float(np.average(losses, weights=self.sample_weight))
+        """Return the score of the weighted mean: higher is better."""
+        measure = measure_of(self.y) if self.measure is None else self.measure
+        return measure.score(self.predictions, self.y, self.sample_weight, weights)
 
 
 def all_cycles(n_cycles: int) -> Floats:
@@ -85,12 +75,13 @@ def last_cycles(n_cycles: int, m: int) -> Floats:
     return weights
 
 
-def stacked(predictions: Floats, y: Array, sample_weight: Floats) -> Floats:
+def stacked(
+    predictions: Floats, y: Array, sample_weight: Floats, measure: Measure | None = None
+) -> Floats:
     """Find the convex weights of the cycles with the least loss on unseen rows.
 
-    The loss is the log-loss or the squared error, whose minimum over the simplex is a convex
-    problem (Wolpert 1992; Breiman 1996, section 2). It is at most that of the best cycle alone and
-    that of equal weights.
+    The minimum of a convex loss over the simplex is a convex problem (Wolpert 1992; Breiman 1996,
+    section 2). It is at most that of the best cycle alone and that of equal weights.
 
     Parameters
     ----------
@@ -99,6 +90,8 @@ def stacked(predictions: Floats, y: Array, sample_weight: Floats) -> Floats:
     y : ndarray of shape (n,) or (n, k)
         Class indices, or values.
     sample_weight : ndarray of float64 of shape (n,)
+    measure : Measure, default=None
+        The loss. None: the log-loss or the squared error.
 
     Returns
     -------
@@ -113,7 +106,7 @@ def stacked(predictions: Floats, y: Array, sample_weight: Floats) -> Floats:
     >>> stacked(values, np.array([[0.5], [1.5]]), np.ones(2)).round(4)
     array([0.75, 0.25])
     """
-    loss = _loss_of_weights(predictions, y, sample_weight)
+    loss = _loss_of_weights(predictions, y, sample_weight, measure)
     weights = _from_the_best(loss, len(predictions))
     gradient = loss(weights)[1]
     # A convex loss is nowhere less than its tangent.
@@ -178,14 +171,16 @@ def _minimize(loss: Loss, start: Floats, face: Array) -> Floats:
     return weights / weights.sum()
 
 
-def greedy(predictions: Floats, y: Array, sample_weight: Floats) -> Floats:
+def greedy(
+    predictions: Floats, y: Array, sample_weight: Floats, measure: Measure | None = None
+) -> Floats:
     """Select cycles one by one, with replacement (Caruana et al. 2004, section 2.1).
 
     Each round adds the cycle that lowers the loss of the mean most; the best round counts, or
     equal weights where no round is as good.
     Parameters and result are those of :func:`stacked`.
     """
-    loss = _loss_of_weights(predictions, y, sample_weight)
+    loss = _loss_of_weights(predictions, y, sample_weight, measure)
     counts, best, least = np.zeros(len(predictions)), np.zeros(0), np.inf
     for _ in range(_ROUNDS):
         candidates = counts + np.eye(len(predictions))
@@ -199,58 +194,17 @@ def greedy(predictions: Floats, y: Array, sample_weight: Floats) -> Floats:
     return equal if loss(equal)[0] < least else best
 
 
-def _loss_of_weights(predictions: Floats, y: Array, sample_weight: Floats) -> Loss:
+def _loss_of_weights(
+    predictions: Floats, y: Array, sample_weight: Floats, measure: Measure | None = None
+) -> Loss:
     """Return the loss of the weighted mean of predictions, as a function of the weights."""
     total = sample_weight.sum()
     if sample_weight.strides == (0,):  # all rows share one number
         share = np.broadcast_to(sample_weight[0] / total, sample_weight.shape)
     else:
         share = sample_weight / total
-    return (_log_loss if y.ndim == 1 else _quadratic_loss)(predictions, y, share)
-
-
-def _log_loss(predictions: Floats, y: Array, share: Floats) -> Loss:
-    true = _true_class_probabilities(predictions, y)
-
-    def loss(weights: Floats) -> tuple[float, Floats]:
-        p = _weighted_mean(weights, true)
-        p.clip(_EPS, out=p)
-        # In place: of many rows each array is as large as a column of the table.
-        logs = np.log(p)
-        logs *= share
-        return -float(logs.sum()), -np.einsum("mn,n->m", true, np.divide(share, p, out=p))
-
-    return loss
-
-
-def _quadratic_loss(predictions: Floats, y: Array, share: Floats) -> Loss:
-    """Return the squared error: with weights of sum 1 a quadratic form, up to a factor."""
-    errors = np.asarray(predictions - y, dtype=np.float64)
-    errors *= np.sqrt(share)[:, None]
-    errors = errors.reshape(len(errors), -1)
-    products = np.einsum("ip,jp->ij", errors, errors)
-    # Divided by the error of the best cycle: one that is far off must not set the scale.
-    least = max(products.diagonal().min(), np.finfo(np.float64).eps * np.trace(products))
-    products /= max(least, np.finfo(np.float64).tiny)
-
-    def loss(weights: Floats) -> tuple[float, Floats]:
-        gradient = np.einsum("ij,j->i", products, weights)
-        return float((weights * gradient).sum()), 2 * gradient
-
-    return loss
-
-
-def _weighted_mean(weights: Floats, values: Array) -> Floats:
-    """Return the mean over the first axis, without BLAS, whose bits depend on its threads."""
-    return np.einsum("m,m...->...", weights, values)
-
-
-def _true_class_probabilities(predictions: Array, y: Array) -> Floats:
-    """Select the probabilities of the true classes, (M, n)."""
-    if predictions.shape[2] == 1:  # they are all there is: see `Unseen.of_true_class`
-        return predictions[:, :, 0]
-    true = predictions[:, np.arange(len(y)), y]
-    return np.ascontiguousarray(true, dtype=np.float64)
+    chosen = measure_of(y) if measure is None else measure
+    return chosen.loss_of_weights(predictions, y, share)
 
 
 #: Rules that need nothing but the number of cycles.
@@ -321,11 +275,13 @@ def cycle_weights(
 def _ask(rule: Callable[..., ArrayLike], unseen: Unseen) -> Floats:
     """Return what a rule answers as numbers; a user's own may answer anything."""
     try:
-        return np.asarray(rule(*unseen), dtype=np.float64)
+        # A rule of the user's knows nothing of measures.
+        given = unseen if rule in UNSEEN_RULES.values() else unseen[:3]
+        return np.asarray(rule(*given), dtype=np.float64)
     except (TypeError, ValueError) as error:
         if rule in UNSEEN_RULES.values():
             raise
-        names = ", ".join(inspect.signature(Unseen).parameters)
+        names = ", ".join([*inspect.signature(Unseen).parameters][:3])
         raise ValueError(
             f"Got members={short(rule)}, but expected a function of ({names}) "
             f"that returns one weight for each cycle; it ended in {type(error).__name__}: {error}."
