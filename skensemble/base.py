@@ -19,11 +19,11 @@ from ._training.interrupts import Interrupts
 from ._types import Input, PathLike, State
 from ._warnings import short, warn
 from .call import Given
+from .choosing import choose_members
 from .fitted import Fitted, Source
 from .fitting import fit_members
 from .keywords import INSTEAD_OF, naming_strangers
 from .other_files import Picklable
-from .outcome import choose_members
 
 #: Fitted attributes that hang on rows that were left out, and which estimators have them.
 _OF_UNSEEN = {

@@ -127,7 +127,14 @@ def _build(fitted: Fitted, name: str, *, is_voting: bool) -> ModelProto:
     _check_size(fitted, members)
     graph = Graph()
     raw, columns = _add_members(graph, fitted, members)
-    add_outputs(graph, raw, fitted.member_weights[members], fitted.targets, is_voting=is_voting)
+    add_outputs(
+        graph,
+        raw,
+        fitted.member_weights[members],
+        fitted.targets,
+        is_voting=is_voting,
+        temperature=fitted.temperature,
+    )
     _check_names(graph)
     metadata = {
         "skensemble": version(),

@@ -22,8 +22,8 @@ from ._nets.inference import chunk_size, collect, first_not_finite, member_outpu
 from ._nets.snapshots import Snapshots, module_of, plain_state
 from ._training.net import SnapshotNet, mixed_net
 from ._types import Batch, Options, State
-from .members import average, cycle_weights
-from .unseen import UnseenRows
+from .members import average
+from .weighing import Verdict, of_members
 
 #: Combines the values of members, (M, n, k), by rows of weights, (S, M), to (S, n, k).
 Pool = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -44,74 +44,6 @@ class Resume(NamedTuple):
     highest_lr: float
     #: Whether a time limit has shortened a call.
     is_time_limited: bool = False
-
-
-class Verdict(NamedTuple):
-    """What unseen rows say of the cycles."""
-
-    #: Score after 1, 2, … cycles.
-    cycle_scores: NDArray[np.float64]
-    #: Weighted mean of the predictions for each row, where it is out of fold.
-    predictions: NDArray[np.float64] | None
-    #: R2 under the weights of all cycles; None for classes.
-    r2: float | None = None
-
-
-class Weighed(NamedTuple):
-    """Snapshots, their weights, and what unseen rows say of them; fields of :class:`Fitted`."""
-
-    snapshots: Snapshots
-    stage_weights: NDArray[np.float64]
-    verdict: Verdict | None
-
-
-def weigh_cycles(
-    gather: Callable[[Sequence[int]], Snapshots],
-    n_cycles: int,
-    n_chains: int,
-    members: Any,
-    unseen: UnseenRows | None,
-    targets: Targets,
-) -> Weighed:
-    """Weigh the cycles, by unseen rows where there are some.
-
-    Parameters
-    ----------
-    gather : callable
-        Returns all snapshots, in the order of :class:`Fitted`. It is given the indices of those
-        that are to lie next to each other.
-    n_cycles, n_chains : int
-    members : str, int or callable
-        The rule for members where there are no unseen rows; unseen rows have their own.
-    unseen : UnseenRows or None
-        It has seen all cycles.
-    targets : Targets
-    """
-    if unseen is None:
-        by_cycle = [cycle_weights(members, m) for m in range(1, n_cycles + 1)]
-    else:
-        unseen.keep(n_cycles)
-        by_cycle = [cycle.weights for cycle in unseen.cycles]
-    stage_weights = np.zeros((n_cycles, n_cycles))
-    for m, weights in enumerate(by_cycle):
-        stage_weights[m, : m + 1] = weights
-    # Those that predict lie side by side, so that they need not be copied for it.
-    first = np.flatnonzero(_of_members(stage_weights[-1], n_chains)).tolist()
-    verdict = None if unseen is None else _verdict(unseen, n_chains, targets)
-    return Weighed(gather(first), stage_weights, verdict)
-
-
-def _verdict(unseen: UnseenRows, n_chains: int, targets: Targets) -> Verdict:
-    scores = np.array([cycle.score for cycle in unseen.cycles])
-    # With one chain, or rows that no chain has seen, predictions are those of predict.
-    is_out_of_fold = n_chains > 1 and not unseen.is_unseen_by_all
-    predictions = targets.shape_unseen(unseen.combine()) if is_out_of_fold else None
-    return Verdict(scores, predictions, unseen.r2())
-
-
-def _of_members(by_cycle: NDArray[np.float64], n_chains: int) -> NDArray[np.float64]:
-    """Turn weights of cycles into those of snapshots: all chains of a cycle share one."""
-    return np.repeat(by_cycle / n_chains, n_chains, axis=-1)
 
 
 def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -201,9 +133,14 @@ class Fitted:
         return Known(self.intake, self.targets)
 
     @property
+    def temperature(self) -> float:
+        """Temperature of probabilities."""
+        return 1.0 if self.verdict is None else self.verdict.temperature
+
+    @property
     def member_weights(self) -> NDArray[np.float64]:
         """Weight of each snapshot in the average."""
-        return _of_members(self.stage_weights[-1], self.n_chains)
+        return of_members(self.stage_weights[-1], self.n_chains)
 
     def states(self, cycle: int) -> list[State]:
         """Return all chains at the end of a cycle, uncopied."""
@@ -242,6 +179,7 @@ class Fitted:
             "cycle_scores_": scores,
             "validation_score_": None if scores is None else float(scores[-1]),
             "validation_r2_": None if self.verdict is None else self.verdict.r2,
+            "temperature_": self.targets.show_temperature(self.temperature),
             self.targets.unseen_name: None if self.verdict is None else self.verdict.predictions,
             **self.targets.attributes(),
         }
@@ -254,7 +192,60 @@ class Fitted:
 
     def stages(self, source: Source, pool: Pool = average) -> NDArray[np.float64]:
         """Combine the members as after 1, 2, … cycles, (n_cycles, n, k)."""
-        return self._combine(source, _of_members(self.stage_weights, self.n_chains), pool)
+        return self._combine(source, of_members(self.stage_weights, self.n_chains), pool)
+
+    def judged(self, source: Source) -> NDArray[np.float64]:
+        """Return what the models whose errors are known say, (n_models, n, k).
+
+        These are the chains, each with the weights of its cycles, or the ensemble as a whole.
+        """
+        return self._combine(source, self._of_models(), average)
+
+    def judged_spread(self, source: Source, first: int) -> NDArray[np.float64]:
+        """Return the standard deviation of each such model over its cycles from `first` on.
+
+        It is of shape (n_models, n, k). That of the ensemble is the one of the means over chains.
+        """
+        n, late = self.n_chains, np.arange(first, self.n_cycles)
+        members = (late[:, None] * n + np.arange(n)).ravel()
+
+        def spread(values: torch.Tensor) -> torch.Tensor:
+            by_cycle = values.unflatten(0, (len(late), n))
+            if not self._is_judged_by_chain:
+                by_cycle = by_cycle.mean(dim=1, keepdim=True)
+            return by_cycle.std(dim=0, correction=0)
+
+        return self._gather(source, members, spread)
+
+    def variance(self, source: Source) -> NDArray[np.float64]:
+        """Return the weighted variance of the members' values, (n, k)."""
+
+        def pool(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+            return average((values - average(values, weights)) ** 2, weights)
+
+        return self.ensemble(source, pool)
+
+    def entropies(self, source: Source) -> NDArray[np.float64]:
+        """Return the entropy of the members' mean and the mean of their entropies, (2, n)."""
+
+        def pool(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+            total = torch.special.entr(average(values, weights)).sum(dim=-1, keepdim=True)
+            own = torch.special.entr(values).sum(dim=-1, keepdim=True)
+            return torch.cat([total, average(own, weights)])
+
+        return self._combine(source, self.member_weights[None], pool)[:, :, 0]
+
+    @property
+    def _is_judged_by_chain(self) -> bool:
+        conformity = None if self.verdict is None else self.verdict.conformity
+        return conformity is not None and conformity.fold is not None
+
+    def _of_models(self) -> NDArray[np.float64]:
+        """Return the weights of the snapshots in each model whose errors are known."""
+        if not self._is_judged_by_chain:
+            return self.member_weights[None]
+        by_cycle = self.stage_weights[-1]
+        return np.einsum("m,kc->kmc", by_cycle, np.eye(self.n_chains)).reshape(self.n_chains, -1)
 
     def each_member(self, source: Source) -> NDArray[np.float64]:
         """Return the values of every snapshot, whatever its weight, (M, n, k)."""

@@ -170,7 +170,16 @@ def _judge(call: Call, ready: Ready) -> tuple[UnseenRows | None, list[Any]]:
     if weight is not None and not weight[np.concatenate(index)].any():
         return None, nothing
     rule = call.estimator._rule(targets)
-    unseen = UnseenRows(net.of_one_chain(), rows.X, index, judged.y, weight, targets, rule)
+    unseen = UnseenRows(
+        net.of_one_chain(),
+        rows.X,
+        index,
+        judged.y,
+        weight,
+        targets,
+        rule,
+        row_weight=judged.sample_weight,
+    )
     if not monitors_unseen(net):
         return unseen, nothing
     return unseen, [rows.part(torch.from_numpy(part)) for part in index]

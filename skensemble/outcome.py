@@ -1,15 +1,9 @@
 """What a run leaves: the ensemble, what to warn of, and its file."""
 
 import functools
-from dataclasses import replace
 
-import numpy as np
-import torch
-from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
-from ._data.intake import place_rows
-from ._data.reading import Known, read_later
 from ._nets.generators import Generators
 from ._persistence.checkpoints import Checkpoint, Messages, check_is_kept, open_checkpoint
 from ._training.making import Ready
@@ -17,9 +11,9 @@ from ._training.run import NOT_KEPT, Run
 from ._types import Array, Options
 from ._warnings import short
 from .call import Call, Given
-from .fitted import Fitted, Resume, weigh_cycles
-from .parameters import NetParameters
+from .fitted import Fitted, Resume
 from .unseen import UnseenRows
+from .weighing import weigh_cycles
 
 #: Part of the loss of unseen rows after the first cycle by which the last one may still lower it:
 #: where it is more, the budget was too short.
@@ -181,24 +175,3 @@ def open_file(call: Call, given: Given) -> Checkpoint:
     if file.found is not None and estimator.verbose:
         print(file.found.word(), flush=True)
     return file
-
-
-def choose_members(
-    estimator: NetParameters, fitted: Fitted, X: object, y: ArrayLike, weight: ArrayLike | None
-) -> Fitted:
-    """Weigh the members of an ensemble again, by other rows and the rule of now."""
-    estimator._check_parameters()
-    known = Known(fitted.intake, estimator._targets().adopt(fitted.targets))
-    data = read_later(estimator, X, y, weight, known)
-    net, n_samples = fitted.nets[0], data.source.n_samples
-    rows = place_rows(
-        known.intake.rows(data.source), torch.empty(n_samples, device="cpu"), None, net.device
-    )
-    index = [np.arange(n_samples)] * fitted.n_chains
-    rule = estimator._rule(known.targets)
-    unseen = UnseenRows(net, rows.X, index, data.y, data.loss_weight, known.targets, rule)
-    for cycle in range(fitted.n_cycles):
-        unseen.add(fitted.states(cycle))
-    n_cycles, n_chains = fitted.n_cycles, fitted.n_chains
-    weighed = weigh_cycles(fitted.regrouped, n_cycles, n_chains, rule, unseen, known.targets)
-    return replace(fitted, **weighed._asdict())

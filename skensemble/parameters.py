@@ -362,9 +362,9 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
 
     def _asked_folds(self) -> Asked:
         """Say which chains and folds are asked for."""
-        return Asked(
-            self.validation, self.n_chains, self.members, self.module is None, is_classifier(self)
-        )
+        asked = self.validation, self.n_chains, self.members
+        is_calibrated = getattr(self, "calibrate", False) is True
+        return Asked(*asked, self.module is None, is_classifier(self), is_calibrated)
 
     def _rule(self, targets: Targets) -> Parameter:
         """Return the rule for members: "auto" looks at unseen rows where the loss is known."""

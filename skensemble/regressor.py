@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -11,11 +11,10 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 from skorch import NeuralNet
 
-from ._data.targets import RealTargets, squeeze_output
+from ._data.targets import RealTargets
 from ._training.net import RegressorNet
 from ._types import (
     CriterionLike,
-    Floats,
     Input,
     Members,
     ModuleLike,
@@ -25,11 +24,11 @@ from ._types import (
     Schedule,
     Validation,
 )
-from .base import BaseSnapshotEnsemble
 from .export import OnnxExport
+from .uncertainty import ValueUncertainty
 
 
-class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, BaseSnapshotEnsemble):
+class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ValueUncertainty):
     """Networks trained over several cycles, whose snapshots predict together.
 
     Within one run of stochastic gradient descent the learning rate falls and restarts `n_cycles`
@@ -354,57 +353,6 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, BaseSnapshotEnsemble
         self : object
         """
         return self._partial_fit(X, y, sample_weight)
-
-    def predict(self, X: Input) -> Floats:
-        """Weighted mean of the members' predictions.
-
-        The weights are ``member_weights_``; members of weight 0 are not computed.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            Rows to predict.
-
-        Returns
-        -------
-        y : ndarray of float64 of shape (n_samples,) or (n_samples, n_outputs)
-        """
-        fitted, source = self._read(X)
-        return squeeze_output(fitted.ensemble(source))
-
-    def staged_predict(self, X: Input) -> Iterator[Floats]:
-        """Values predicted after 1, 2, … M cycles of all chains.
-
-        Each stage has the weights that the rule `members` gives to its cycles alone.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            Rows to predict.
-
-        Yields
-        ------
-        y : ndarray of float64 of shape (n_samples,) or (n_samples, n_outputs)
-        """
-        fitted, source = self._read(X)
-        yield from squeeze_output(fitted.stages(source))
-
-    def predict_members(self, X: Input) -> Floats:
-        """Predictions of every snapshot, whatever its weight.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
-            Rows to predict.
-
-        Returns
-        -------
-        y : ndarray of float64 of shape (n_snapshots, n_samples) or \
-                (n_snapshots, n_samples, n_outputs)
-            In the order of ``snapshots_``.
-        """
-        fitted, source = self._read(X)
-        return squeeze_output(fitted.each_member(source))
 
     def _targets(self) -> RealTargets:
         options = self._by_prefix("criterion")

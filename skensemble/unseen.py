@@ -16,6 +16,9 @@ from ._nets.inference import chunk_size, first_not_finite, member_outputs
 from ._nets.snapshots import Snapshots
 from ._training.net import SnapshotNet
 from ._types import Array, Batch, Floats, Members, State
+from ._uncertainty.conformal import Conformity
+from ._uncertainty.spread import late_cycles, spread_of
+from ._uncertainty.temperature import Temperature, find_temperature
 from .members import Unseen, cycle_weights
 
 #: A cycle is a gain where it lowers the loss by more than this part of it for each doubling of the
@@ -84,7 +87,9 @@ class UnseenRows:
     The net's module is of the snapshots' kind; `X` has all rows, on the net's device, and `y` their
     encoded targets, whose meaning `targets` knows. `left_out` has for each chain the numbers of the
     rows that it predicts. `members` is the rule that weighs cycles, as in
-    :func:`~skensemble.members.cycle_weights`. Without `patience` no run is ended.
+    :func:`~skensemble.members.cycle_weights`. Without `patience` no run is ended. `sample_weight`
+    has the weights of rows and classes, by which cycles are judged, and `row_weight` those of rows
+    alone: a class that counts twice in the loss is not twice as frequent.
 
     Attributes
     ----------
@@ -104,6 +109,7 @@ class UnseenRows:
         targets: Targets,
         members: Members,
         *,
+        row_weight: Floats | None = None,
         patience: Patience | None = None,
     ):
         self.net, self.X, self.left_out, self.targets = net, X, left_out, targets
@@ -120,6 +126,7 @@ class UnseenRows:
         self._y = self._judged(targets.truth(y))
         weight = np.broadcast_to(1.0, len(y)) if sample_weight is None else sample_weight
         self._weight = self._judged(weight)
+        self._row_weight = None if row_weight is None else self._judged(row_weight)
         self.cycles: list[Cycle] = []
         #: Is called before each part of the rows is predicted; it may raise Ctrl-C.
         self.pause: Callable[[], object] = lambda: None
@@ -188,11 +195,31 @@ class UnseenRows:
                     total[rows] += weight * cycle.predictions[rows]
         return total
 
-    def r2(self) -> float | None:
-        """Return R2 of the weighted mean of all cycles; None for classes."""
+    def r2(self, combined: Floats) -> float | None:
+        """Return R2 of what :meth:`combine` returned; None for classes."""
         if self._y.ndim == 1:
             return None
-        return self.targets.r2(self._y, self._judged(self.combine()), self._weight)
+        return self.targets.r2(self._y, self._judged(combined), self._weight)
+
+    def conformity(self, combined: Floats) -> Conformity | None:
+        """Return how far off what :meth:`combine` returned is; None where that cannot be said."""
+        first = late_cycles(len(self.cycles))
+        late = [self._judged(cycle.predictions) for cycle in self.cycles[first:]]
+        scores = self.targets.conformity(self._y, self._judged(combined), spread_of(late))
+        if scores is None:
+            return None
+        fold = None
+        if len(self.left_out) > 1 and not self.is_unseen_by_all:
+            fold = np.zeros(len(self.is_seen), np.int32)
+            for k, rows in enumerate(self.left_out):
+                fold[rows] = k
+            fold = self._judged(fold)
+        labels = self._y.astype(np.int32) if self._y.ndim == 1 else None
+        return Conformity.of(fold, scores, labels, self._row_weight)
+
+    def temperature(self, combined: Floats) -> Temperature:
+        """Return the temperature that class probabilities ask for."""
+        return find_temperature(self._judged(combined), self._y, self._weight)
 
     def _judged(self, values: Array) -> Array:
         """Select the rows that a chain left out; uncopied where these are all."""

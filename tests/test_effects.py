@@ -357,6 +357,7 @@ PREDICTIONS = {
     "members": ({"members": "all"}, {"members": 1}),
     "validation": ({"validation": None}, {"validation": KFold(2)}),
     "class_weight": ({"class_weight": None}, {"class_weight": {0: 1, 1: 9}}),
+    "calibrate": tuple({"calibrate": asked, "validation": 0.3} for asked in (False, True)),
     "random_state": ({"random_state": 0}, {"random_state": 1}),
     "criterion": ({"criterion": None}, {"criterion": nn.MultiMarginLoss}),
 }  # fmt: skip

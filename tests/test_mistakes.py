@@ -167,6 +167,7 @@ _PARAMETERS = [
     ("validation", 1.5, "a number between 0 and 1", _DEFAULT),
     ("validation", (X, Y), "a number between 0 and 1", "X_val= and y_val="),
     ("voting", "loud", "'hard', 'soft'", _DEFAULT + "'soft'"),
+    ("calibrate", "always", "a bool or 'auto'", ""),
     ("class_weight", "balance", "a dict or 'balanced' or None", "mean 'balanced'"),
     ("class_weight", [1, 2], "a dict or 'balanced' or None", "label: weight"),
     ("class_weight", {5: 1.0}, "for each label", r"labels are \[0, 1\]"),

@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from test_checkpoints import Killed, kill_after
 
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
-from skensemble.outcome import Outcome, choose_members
+from skensemble.outcome import Outcome
 
 
 @pytest.fixture
@@ -66,15 +66,6 @@ def test_what_kept_the_run_from_being_written_is_raised_at_the_end(iris, outcome
     with pytest.raises(OSError, match=r"No space left.*keeps the 3 cycles") as raised:
         outcomes[0].messages()
     assert raised.value.errno == 28
-
-
-def test_members_are_chosen_by_other_rows(digits):
-    X, y = digits
-    model = SnapshotEnsembleClassifier(max_epochs=4, n_cycles=3, random_state=0).fit(X, y)
-    model.set_params(members=1)
-    chosen = choose_members(model, model._fitted_, X[:50], y[:50], None)
-    np.testing.assert_allclose(chosen.stage_weights[-1], [0, 0, 1])
-    assert chosen.nets is model._fitted_.nets
 
 
 class Jittered(Items):

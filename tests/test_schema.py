@@ -66,6 +66,7 @@ def test_every_attribute_of_a_class_is_written_or_computed():
         model = fitted(name)[0]._fitted_
         intake, chosen = model.intake, model.resume.chosen
         found = [intake, model.targets, chosen, chosen.assignment, model.verdict, intake.columns]
+        found.append(None if model.verdict is None else model.verdict.conformity)
         found += [intake.encoder, *intake.encoder.categories_]
         if intake.columns is not None:
             encoders = intake.columns.encoders

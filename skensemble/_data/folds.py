@@ -66,6 +66,8 @@ class Asked(NamedTuple):
     #: Whether the built-in network trains, which "auto" gives several chains.
     is_table: bool
     is_classifier: bool
+    #: Whether probabilities are to be calibrated, whatever it gains.
+    is_calibrated: bool = False
 
 
 class Chosen(NamedTuple):
@@ -178,7 +180,15 @@ def _compare(now: Way, has_validation: bool, before: Chosen) -> tuple[Validation
 def _check_needs(asked: Asked, n_samples: int) -> None:
     """Refuse a rule for members that has no unseen rows to choose by."""
     is_few = asked.is_table and n_samples <= SMALL  # "auto" leaves nothing out of so few rows
-    if (asked.validation is None or not is_few) and needs_unseen(asked.members):
+    if asked.validation is not None and is_few:
+        return
+    if asked.is_calibrated:
+        raise ValueError(
+            "Got calibrate=True and no rows that are left out, but expected some to find the "
+            "temperature by: set n_chains or validation, such as validation='cross', or give X_val "
+            "and y_val."
+        )
+    if needs_unseen(asked.members):
         raise ValueError(
             f"Got members={short(asked.members)} and no rows that are left out, but expected some "
             "to choose by: set n_chains or validation, such as validation='cross', or give X_val "

@@ -3,6 +3,7 @@
 A new kind of target, such as counts, is one more class that follows :class:`Targets`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, Self
 
@@ -18,6 +19,8 @@ from torch import nn
 from skensemble._nets.homogeneity import is_homogeneous, is_of_differences, kind_of
 from skensemble._nets.modules import check_outputs, check_scores
 from skensemble._types import Array, ClassWeight, Floats, Input, Options, Parameter
+from skensemble._uncertainty.conformal import masses
+from skensemble._uncertainty.temperature import Temperature
 from skensemble._warnings import short, warn
 
 from .column import is_missing
@@ -91,11 +94,26 @@ class Targets(Protocol):
         """Return R2 of predictions for truths; None where there is none."""
         return None
 
+    def conformity(self, y: Array, predictions: Floats, spread: Floats) -> Floats | None:
+        """Return what says how far off predictions are, a row for each; None: they do not say.
+
+        `spread` is that of the late cycles, of the predictions' shape.
+        """
+        return None
+
     def decode(self, combined: Floats) -> Array:
         """Return predictions from combined values, (n, k)."""
 
     def shape_unseen(self, combined: Floats) -> Floats:
         """Return the weighted means of unseen predictions as the user gets them."""
+
+    def choose_temperature(self, find: Callable[[], Temperature]) -> float:
+        """Return the temperature of probabilities, of which `find` says what unseen rows ask."""
+        return 1.0
+
+    def show_temperature(self, temperature: float) -> float | None:
+        """Return a fitted attribute; None where there are no probabilities."""
+        return None
 
     def attributes(self) -> Options:
         """Return the fitted attributes of the estimator that come from y."""
@@ -108,6 +126,8 @@ class ClassTargets(Targets):
 
     #: The estimator's parameter.
     class_weight: ClassWeight | None = None
+    #: The estimator's parameter.
+    calibrate: bool | str = False
     #: Sorted labels; None: not learned.
     classes: Array | None = None
     #: Weight of each class; None: not learned.
@@ -232,11 +252,25 @@ class ClassTargets(Targets):
         # slower than across it.
         return torch.softmax(outputs.mT.contiguous(), dim=-2, dtype=torch.float64).mT
 
+    def conformity(self, y: Array, predictions: Floats, spread: Floats) -> Floats:
+        likelier, own = masses(predictions)
+        rows = np.arange(len(y))
+        return np.column_stack([likelier[rows, y], own[rows, y]])
+
     def decode(self, combined: Floats) -> Array:
         return self.labels[combined.argmax(axis=1)]
 
     def shape_unseen(self, combined: Floats) -> Floats:
         return combined / combined.sum(axis=1, keepdims=True)
+
+    def choose_temperature(self, find: Callable[[], Temperature]) -> float:
+        if self.calibrate is False:
+            return 1.0
+        found = find()
+        return found.value if self.calibrate is True or found.pays else 1.0
+
+    def show_temperature(self, temperature: float) -> float:
+        return temperature
 
     def attributes(self) -> Options:
         return {"classes_": self.classes}
@@ -418,6 +452,11 @@ class RealTargets(Targets):
         if units is not None:  # or squares overflow
             y, predictions = y / units, predictions / units
         return float(r2_score(y, predictions, sample_weight=weight))
+
+    def conformity(self, y: Array, predictions: Floats, spread: Floats) -> Floats | None:
+        if not self.is_loss_known:
+            return None
+        return np.hstack([np.abs(y - predictions), spread])
 
     def decode(self, combined: Floats) -> Array:
         return squeeze_output(combined)

@@ -13,7 +13,13 @@ LABEL, PROBABILITIES, VARIABLE = "label", "probabilities", "variable"
 
 
 def add_outputs(
-    graph: Graph, raw: str, weights: Floats, targets: Targets, *, is_voting: bool
+    graph: Graph,
+    raw: str,
+    weights: Floats,
+    targets: Targets,
+    *,
+    is_voting: bool,
+    temperature: float = 1.0,
 ) -> None:
     """Combine the outputs of members, (members, n, k), by their weights."""
     raw = graph.cast(raw, FLOAT)
@@ -36,6 +42,7 @@ def add_outputs(
     graph.output(LABEL, label, labels.dtype, ())
     if not is_voting:
         # Rounding lifts a mean above 1.
+        combined = _temper(graph, combined, temperature)
         clipped = graph.add("Min", combined, graph.constant(1.0))
         graph.output(PROBABILITIES, clipped, FLOAT, (len(labels),))
 
@@ -44,6 +51,14 @@ def _average(graph: Graph, values: str, weights: Floats) -> str:
     """Return the weighted mean over members, (n, k)."""
     weighted = graph.add("Mul", values, graph.constant(weights[:, None, None]))
     return graph.add("ReduceSum", weighted, graph.constant([0], INT), keepdims=0)
+
+
+def _temper(graph: Graph, probabilities: str, temperature: float) -> str:
+    """Raise probabilities to the power of 1 / temperature, and scale them to sum to 1."""
+    if temperature == 1:
+        return probabilities
+    powers = graph.add("Pow", probabilities, graph.constant(1 / temperature))
+    return graph.add("Div", powers, graph.add("ReduceSum", powers, graph.constant([1], INT)))
 
 
 def _count_votes(graph: Graph, probabilities: str, weights: Floats, n_classes: int) -> str:

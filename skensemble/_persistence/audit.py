@@ -30,6 +30,7 @@ from .checks import (
     record,
     text,
 )
+from .column_schema import are_below
 from .container import DIGEST_SIZE, FORMAT, FORMAT_VERSION, Container, Fault, parse_json
 from .foreign import untrusted
 from .saving import content_digest
@@ -245,10 +246,24 @@ def _check_together(values: Options) -> None:
     if verdict is None:
         return
     expect(len(verdict.fields["cycle_scores"]) == n_cycles, "scores that are not as many as cycles")
+    if verdict.fields["conformity"] is not None:
+        _check_conformity(verdict.fields["conformity"].fields, targets, chosen["n_chains"])
     predictions = verdict.fields["predictions"]
     if targets.tag == "ClassTargets" and predictions is not None:
         width = len(targets.fields["classes"])
         expect(predictions.ndim == 2 and predictions.shape[1] == width, "predictions of no classes")
+
+
+def _check_conformity(conformity: Options, targets: Any, n_chains: int) -> None:
+    """Check that folds are those of chains, and scores those of classes or outputs."""
+    fold, labels, width = conformity["fold"], conformity["labels"], conformity["scores"].shape[1]
+    expect(fold is None or are_below(fold, n_chains), "a fold that there is not")
+    if targets.tag == "ClassTargets":
+        expect(labels is not None and width == 2, "scores of no classes")
+        expect(are_below(labels, len(targets.fields["classes"])), "a class that there is not")
+    else:
+        expect(labels is None, "classes of values")
+        expect(width == 2 * len(targets.fields["center"]), "scores of other outputs")
 
 
 def check_trust(audited: Audited, module: ModuleLike | None, trusted: Collection[str]) -> None:

@@ -30,6 +30,8 @@ class Kind(NamedTuple):
     together: Callable[[Options], None] = lambda fields: None
     #: Computes the attributes that are not written.
     finish: Callable[[Any], object] = lambda made: None
+    #: Attributes that older files do not have, and what they stand for there.
+    late: Options = {}  # noqa: RUF012
 
 
 #: Nothing of ours has more axes, columns, classes, steps than a file has bytes; and this many.

@@ -13,7 +13,8 @@ from skensemble._data.folds import Chosen
 from skensemble._data.intake import Intake
 from skensemble._data.targets import ClassTargets, RealTargets
 from skensemble._types import Options
-from skensemble.fitted import Verdict
+from skensemble._uncertainty.conformal import Conformity
+from skensemble.weighing import Verdict
 
 from .checks import (
     Check,
@@ -91,6 +92,15 @@ def _check_assignment(f: Options) -> None:
     expect(are_below(f["fold_of_placed"], n), "a fold that there is not")
 
 
+def _check_verdict(f: Options) -> None:
+    expect(f["temperature"] > 0, "a temperature of 0")
+
+
+def _check_conformity(f: Options) -> None:
+    others = [f[name] for name in ("fold", "labels", "weight") if f[name] is not None]
+    expect(all(len(o) == len(f["scores"]) for o in others), "scores that are not as many as folds")
+
+
 def _splitter(value: Any, name: str) -> None:
     """Take what validation= takes; what is foreign is looked up by its name, with trust."""
     is_plain = isinstance(value, str | int | float | None)
@@ -130,8 +140,10 @@ KINDS: dict[str, Kind] = {
             "classes": maybe(labels),
             "by_class": maybe(floats(1)),
             "is_loss_known": boolean,
+            "calibrate": either(boolean, text("auto")),
         },
         _check_classes,
+        late={"calibrate": False},
     ),
     "RealTargets": Kind(
         RealTargets,
@@ -171,7 +183,21 @@ KINDS: dict[str, Kind] = {
             "cycle_scores": floats(1),
             "predictions": maybe(either(floats(1, nan=True), floats(2, nan=True))),
             "r2": maybe(real()),
+            "conformity": maybe(record("Conformity")),
+            "temperature": real(0),
         },
+        _check_verdict,
+        late={"conformity": None, "temperature": 1.0},
+    ),
+    "Conformity": Kind(
+        Conformity,
+        {
+            "fold": maybe(integers(1, 0, np.int32)),
+            "scores": floats(2, 0),
+            "labels": maybe(integers(1, 0, np.int32)),
+            "weight": maybe(_positive),
+        },
+        _check_conformity,
     ),
 }
 
@@ -215,6 +241,8 @@ def _audit(value: Record) -> None:
     if kind is None:
         raise Fault(f"an object of the unknown class {value.tag!r}")
     names = _plain_names(kind)
+    for name in kind.late:
+        value.fields.setdefault(names[name], kind.late[name])
     if {*names.values()} != value.fields.keys():
         raise Fault(f"other fields than those of {value.tag}")
     for name, check in kind.fields.items():

@@ -1,0 +1,300 @@
+"""Intervals and sets from what chains predict for rows that they left out (CV+).
+
+A model that left out fold k predicts a new row, and its errors on fold k say how far off it may be.
+All folds vote together. Where all chains left out the same rows there is one model, the ensemble,
+and this is split conformal prediction.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from skensemble._types import Array, Floats
+
+#: Values that may lie between the bounds of a search when it ends; they are gone through by one.
+_FEW = 4
+
+#: Halvings of a search: then its bounds differ by rounding.
+_HALVINGS = 64
+
+
+class Conformity(NamedTuple):
+    """How far off the models were, for each unseen row: sorted, so that no row can be told."""
+
+    #: Number of the model that predicted each row; None: all were predicted by the ensemble.
+    fold: Array | None
+    #: Of shape (n, d): what there is for each output, or of each class that was right.
+    scores: Floats
+    #: Class of each row; None: values.
+    labels: Array | None = None
+    #: Weight of each row, of mean 1; None: all are 1.
+    weight: Floats | None = None
+
+    @classmethod
+    def of(
+        cls,
+        fold: Array | None,
+        scores: Floats,
+        labels: Array | None = None,
+        weight: Floats | None = None,
+    ) -> Self:
+        """Sort the rows, and leave out those without weight."""
+        by_fold = np.zeros(len(scores), np.int64) if fold is None else fold
+        order = np.lexsort([*scores.T[::-1], by_fold])
+        if weight is not None:
+            order = order[weight[order] > 0]
+            weight = weight[order] / weight[order].mean()
+        fold = None if fold is None else fold[order]
+        return cls(fold, scores[order], None if labels is None else labels[order], weight)
+
+    @property
+    def n_samples(self) -> int:
+        """Rows that count."""
+        return len(self.scores)
+
+    def count_by_class(self, n_classes: int) -> list[int]:
+        """Return the number of rows of each class."""
+        assert self.labels is not None
+        return np.bincount(self.labels, minlength=n_classes).tolist()
+
+    def of_class(self, label: int) -> Self:
+        """Return the rows of one class."""
+        assert self.labels is not None
+        keep = self.labels == label
+        weight = None if self.weight is None else self.weight[keep] / self.weight[keep].mean()
+        fold = None if self.fold is None else self.fold[keep]
+        return self._replace(
+            fold=fold, scores=self.scores[keep], labels=self.labels[keep], weight=weight
+        )
+
+    def by_fold(self, scores: Floats, n_folds: int) -> "list[Sorted]":
+        """Sort scores, one for each row, within each fold."""
+        weight = np.ones(len(scores)) if self.weight is None else self.weight
+        if self.fold is None:
+            return [Sorted.of(scores, weight)]
+        chosen = [self.fold == k for k in range(n_folds)]
+        return [Sorted.of(scores[rows], weight[rows]) for rows in chosen]
+
+
+class Sorted(NamedTuple):
+    """Scores of a fold from the least on."""
+
+    scores: Floats
+    #: Weight of those before each place, and of all: one more than there are scores.
+    before: Floats
+
+    @classmethod
+    def of(cls, scores: Floats, weight: Floats) -> Self:
+        """Sort scores and their weights."""
+        order = np.argsort(scores, kind="stable")
+        return cls(scores[order], np.concatenate([[0.0], np.cumsum(weight[order])]))
+
+
+def least_rows(coverage: float) -> int:
+    """Return how many rows a coverage asks for: with fewer, intervals would have no ends."""
+    return int(np.ceil(coverage / (1 - coverage) - 1e-9))
+
+
+def rank_of(coverage: float, n_samples: int) -> float:
+    """Return the rank of the score that bounds an interval; ranks are counted from 1."""
+    # Less a rounding error, or .9 of 10 rows would be the tenth and not the ninth.
+    return float(np.ceil(coverage * (n_samples + 1) - 1e-9))
+
+
+def order_statistic(folds: list[Sorted], centers: Floats, scales: Floats, rank: float) -> Floats:
+    """Return the value of a rank among ``centers[k] + scales[k] * score`` over all folds' scores.
+
+    Parameters
+    ----------
+    folds : list of Sorted
+        The scores of each fold.
+    centers, scales : ndarray of shape (n_folds, n)
+        For each of n new rows.
+    rank : float
+        Above 0, at most the weight of all scores.
+
+    Returns
+    -------
+    values : ndarray of shape (n,)
+        Exact: one of those numbers. Memory does not grow with the number of scores times n.
+    """
+    pooled = Sorted.of(
+        np.concatenate([fold.scores for fold in folds]),
+        np.concatenate([np.diff(fold.before) for fold in folds]),
+    )
+    # Whatever the folds say, they agree on this one where their centers are alike.
+    bound = pooled.scores[_place_of(pooled, rank)]
+    is_filled = [len(fold.scores) > 0 for fold in folds]
+    ends = (centers + scales * bound)[is_filled]
+    low, high = ends.min(axis=0), ends.max(axis=0)
+    low -= np.abs(low) * 1e-12 + np.finfo(np.float64).tiny  # that bound itself may be the answer
+    for _ in range(_HALVINGS):
+        middle = low + (high - low) / 2
+        is_below = _weight_up_to(folds, centers, scales, middle) < rank
+        low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
+        if _are_few_between(folds, centers, scales, low, high):
+            break
+    return _next_of_rank(folds, centers, scales, low, rank)
+
+
+def _place_of(pooled: Sorted, rank: float) -> int:
+    place = int(np.searchsorted(pooled.before[1:], rank - 1e-9))
+    return min(place, len(pooled.scores) - 1)
+
+
+def _places(
+    folds: list[Sorted], centers: Floats, scales: Floats, bounds: Floats
+) -> Iterator[tuple[Sorted, Array]]:
+    """Yield how many scores of each fold lie up to the bounds."""
+    for fold, center, scale in zip(folds, centers, scales, strict=True):
+        yield fold, np.searchsorted(fold.scores, (bounds - center) / scale, side="right")
+
+
+def _weight_up_to(folds: list[Sorted], centers: Floats, scales: Floats, bounds: Floats) -> Floats:
+    total = np.zeros(len(bounds))
+    for fold, places in _places(folds, centers, scales, bounds):
+        total += fold.before[places]
+    return total + 1e-9  # sums of weights are rounded
+
+
+def _are_few_between(
+    folds: list[Sorted], centers: Floats, scales: Floats, low: Floats, high: Floats
+) -> bool:
+    between = np.zeros(len(low), np.int64)
+    for (_, first), (_, last) in zip(
+        _places(folds, centers, scales, low), _places(folds, centers, scales, high), strict=True
+    ):
+        between += last - first
+    return bool((between <= _FEW).all())
+
+
+def _next_of_rank(
+    folds: list[Sorted], centers: Floats, scales: Floats, low: Floats, rank: float
+) -> Floats:
+    """Go on from bounds below the rank, one value after another, until it is reached."""
+    places = np.array([place for _, place in _places(folds, centers, scales, low)])
+    total = _weight_up_to(folds, centers, scales, low)
+    # Behind the last score of a fold there is one that is never reached.
+    scores = [np.append(fold.scores, np.inf) for fold in folds]
+    weights = [np.append(np.diff(fold.before), 0.0) for fold in folds]
+    found, columns = low, np.arange(len(low))
+    for _ in range(_FEW + 1):
+        is_open = total < rank
+        if not is_open.any():
+            break
+        following = np.array([of[place] for of, place in zip(scores, places, strict=True)])
+        values = centers + scales * following
+        chosen = values.argmin(axis=0)
+        found = np.where(is_open, values[chosen, columns], found)
+        for k, of_fold in enumerate(weights):
+            taken = is_open & (chosen == k)
+            total[taken] += of_fold[places[k, taken]]
+            places[k, taken] += 1
+    return found
+
+
+# ------------------------------------------------------------------------------- intervals
+
+
+def intervals(
+    conformity: Conformity, centers: Floats, coverage: float, scales: Floats | None = None
+) -> Floats:
+    """Return intervals of CV+ around the predictions of the fold models.
+
+    Parameters
+    ----------
+    conformity : Conformity
+        Its scores are absolute residuals, (n_unseen, k), in units of their scales.
+    centers : ndarray of shape (n_folds, n, k)
+        What the model of each fold predicts.
+    coverage : float
+    scales : ndarray of shape (n_folds, n, k), default=None
+        Scales of the errors of new rows, above 0; None: all are 1.
+
+    Returns
+    -------
+    intervals : ndarray of shape (n, 2, k)
+        Barber, Candès, Ramdas and Tibshirani 2021, eq. (11): for one fold, split conformal.
+    """
+    n_folds, n, k = centers.shape
+    rank = rank_of(coverage, conformity.n_samples)
+    if scales is None:
+        scales = np.broadcast_to(1.0, centers.shape)
+    made = np.empty((n, 2, k))
+    for j in range(k):
+        folds = conformity.by_fold(conformity.scores[:, j], n_folds)
+        center, scale = centers[:, :, j], scales[:, :, j]
+        made[:, 1, j] = order_statistic(folds, center, scale, rank)
+        made[:, 0, j] = -order_statistic(folds, -center, scale, rank)
+    # Below a coverage of one half ends may cross, where folds disagree: neither is cut short.
+    return np.sort(made, axis=1)
+
+
+# ------------------------------------------------------------------------------------ sets
+
+
+def masses(probabilities: Floats) -> tuple[Floats, Floats]:
+    """Return for each class the mass of those that are likelier, and its own.
+
+    Classes stand along the last axis; of two that are as likely the first counts as likelier.
+    """
+    order = np.argsort(-probabilities, axis=-1, kind="stable")
+    sorted_own = np.take_along_axis(probabilities, order, axis=-1)
+    likelier = np.empty_like(probabilities)
+    np.put_along_axis(likelier, order, np.cumsum(sorted_own, axis=-1) - sorted_own, axis=-1)
+    return likelier, probabilities
+
+
+def sets(
+    conformity: Conformity,
+    probabilities: Floats,
+    coverage: float,
+    draws: tuple[Floats, Floats] | None,
+) -> Array:
+    """Return adaptive prediction sets of the fold models.
+
+    Parameters
+    ----------
+    conformity : Conformity
+        Its scores are the mass of likelier classes and that of the true one, (n_unseen, 2).
+    probabilities : ndarray of shape (n_folds, n, k)
+        What the model of each fold predicts.
+    coverage : float
+    draws : tuple of ndarrays of shape (n_unseen,) and (n,), or None
+        Uniform numbers of the unseen and the new rows, by which a part of a class's own mass counts
+        (Romano, Sesia and Candès 2020, eq. 5); None: all of it.
+
+    Returns
+    -------
+    sets : ndarray of bool of shape (n, k)
+        Romano, Sesia and Candès 2020, eq. 14 (CV+); of one fold eq. 11.
+    """
+    likelier, own = conformity.scores.T
+    part, new_part = (np.ones(1), np.ones(1)) if draws is None else draws
+    folds = conformity.by_fold(likelier + part * own, len(probabilities))
+    worse = np.zeros(probabilities.shape[1:])
+    for fold, of_fold in zip(folds, probabilities, strict=True):
+        likelier, own = masses(of_fold)
+        new = likelier + new_part[:, None] * own
+        worse += fold.before[np.searchsorted(fold.scores, new, side="left")]
+    return worse < coverage * (conformity.n_samples + 1) - 1e-9
+
+
+def class_sets(
+    conformity: Conformity,
+    probabilities: Floats,
+    coverage: float,
+    draws: tuple[Floats, Floats] | None,
+) -> Array:
+    """Return sets as :func:`sets`, each class held against the unseen rows of its own."""
+    assert conformity.labels is not None
+    _, n, n_classes = probabilities.shape
+    made = np.empty((n, n_classes), bool)
+    for label in range(n_classes):
+        of_class = None
+        if draws is not None:
+            of_class = draws[0][conformity.labels == label], draws[1]
+        part = conformity.of_class(label)
+        made[:, label] = sets(part, probabilities, coverage, of_class)[:, label]
+    return made

@@ -1,0 +1,333 @@
+"""How sure the estimators are: intervals, sets of classes, and where doubt comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import check_random_state
+
+from ._data.targets import squeeze_output
+from ._types import Array, Floats, Input, RandomState
+from ._uncertainty import conformal
+from ._uncertainty.spread import late_cycles, scales_of
+from ._warnings import short
+from .fitted import Fitted
+from .predicting import ClassPredictions, ValuePredictions
+
+#: How intervals are made.
+_METHODS = ("cv+", "normalized")
+
+#: What to do where no row says how far off predictions are.
+_REMEDY = (
+    "fit with rows that are left out (validation='cross' or several chains), give X_val and y_val, "
+    "or call refit_members with rows that no chain was trained on"
+)
+
+
+class Uncertainty(NamedTuple):
+    """How sure predictions are, an array for each part: total = aleatoric + epistemic."""
+
+    #: Of the prediction as a whole.
+    total: Floats
+    #: What would stay with any number of rows.
+    aleatoric: Floats
+    #: In what the members disagree, which further rows would lower.
+    epistemic: Floats
+
+
+class ClassUncertainty(ClassPredictions):
+    """Sets of classes that hold the true one, and where doubt comes from."""
+
+    def predict_set(
+        self,
+        X: Input,
+        coverage: float | Sequence[float] = 0.9,
+        *,
+        class_conditional: bool = False,
+        random_state: RandomState | None = None,
+    ) -> Array:
+        """Classes among which the true one is, for so large a share of new rows.
+
+        The sets are adaptive ([1]_): where the network is in doubt they hold more classes. They
+        rest on rows that were left out. With a fold for each chain (CV+, [1]_, section 2.3), new
+        rows are held against the chain that left each of those rows out. Where all chains left out
+        the same rows, as with ``X_val``, they are held against the ensemble (split conformal).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+        coverage : float or sequence of float, default=0.9
+            Share of new rows whose class is to be in their set, between 0 and 1.
+        class_conditional : bool, default=False
+            Whether this share is to hold for the rows of each class, however rare it is.
+        random_state : int, RandomState instance or None, default=None
+            None: the likeliest class is in each set, so that none is empty, and easy tables are
+            covered better than asked for. A seed draws how much of the last class's probability
+            counts ([1]_, eq. 5): the share is then met closely, and sets may be empty.
+
+        Returns
+        -------
+        sets : ndarray of bool of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``. For several values of `coverage` they lie along a
+            first axis.
+
+        Raises
+        ------
+        ValueError
+            If `coverage` is not between 0 and 1, if no rows were left out, or if they are too few
+            for it.
+
+        Notes
+        -----
+        With rows that are exchangeable, split conformal sets hold the true class for at least the
+        share asked for, and those of CV+ for at least 1 - 2 (1 - coverage); in practice they hold
+        it for at least the share too, since the mean of chains errs less than one. `groups` leave
+        out whole groups, and the share then means rows of new groups. With ``class_weight`` rows
+        still count once each.
+
+        References
+        ----------
+        .. [1] Y. Romano, M. Sesia and E. Candès, "Classification with Valid and Adaptive Coverage",
+           NeurIPS 2020.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skensemble import SnapshotEnsembleClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = SnapshotEnsembleClassifier(max_epochs=20, random_state=0).fit(X, y)
+        >>> sets = model.predict_set(X, coverage=0.95)
+        >>> sets.shape
+        (150, 3)
+        >>> bool(sets[range(150), y].mean() >= 0.95)
+        True
+        """
+        coverages, is_single = _coverages(coverage)
+        fitted, source = self._read(X)
+        conformity = _conformity(fitted)
+        if class_conditional:
+            counts = conformity.count_by_class(fitted.targets.n_outputs)
+            for label, n_samples in zip(
+                fitted.targets.attributes()["classes_"], counts, strict=True
+            ):
+                _check_enough(coverages, n_samples, f" of the class {label!r}")
+        else:
+            _check_enough(coverages, conformity.n_samples)
+        models, draws = fitted.judged(source), None
+        if random_state is not None:
+            generator = check_random_state(random_state)
+            n_new = models.shape[1]
+            draws = generator.uniform(size=conformity.n_samples), generator.uniform(size=n_new)
+        rule = conformal.class_sets if class_conditional else conformal.sets
+        made = np.array([rule(conformity, models, share, draws) for share in coverages])
+        if draws is None:
+            best = fitted.ensemble(source).argmax(axis=1)
+            made[:, np.arange(len(best)), best] = True
+        return made[0] if is_single else made
+
+    def predict_uncertainty(self, X: Input) -> Uncertainty:
+        """Where doubt about the class of each row comes from.
+
+        The entropy of the mean probabilities is the mean entropy of the members (aleatoric) and
+        what they disagree in (epistemic: the mutual information of class and member, [1]_).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Returns
+        -------
+        uncertainty : namedtuple of ndarrays of shape (n_samples,)
+            ``total``, ``aleatoric`` and ``epistemic``, in nats, from 0 to the logarithm of the
+            number of classes. Members are weighted by ``member_weights_``, before
+            ``temperature_``.
+
+        References
+        ----------
+        .. [1] S. Depeweg et al., "Decomposition of Uncertainty in Bayesian Deep Learning for
+           Efficient and Risk-sensitive Learning", ICML 2018, eq. 4.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from skensemble import SnapshotEnsembleClassifier
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = SnapshotEnsembleClassifier(max_epochs=20, random_state=0).fit(X, y)
+        >>> doubt = model.predict_uncertainty(X)
+        >>> bool((doubt.total >= doubt.aleatoric).all())
+        True
+        """
+        fitted, source = self._read(X)
+        total, aleatoric = fitted.entropies(source)
+        return Uncertainty(total, aleatoric, np.maximum(total - aleatoric, 0))
+
+
+class ValueUncertainty(ValuePredictions):
+    """Intervals that hold the true value, and where doubt comes from."""
+
+    def predict_interval(
+        self, X: Input, coverage: float | Sequence[float] = 0.9, *, method: str = "cv+"
+    ) -> Floats:
+        """Intervals in which the true value lies, for so large a share of new rows.
+
+        They rest on rows that were left out: chain k without fold k is the model that
+        cross-conformal methods need, so nothing is fitted again. With a fold for each chain this is
+        CV+ ([1]_, eq. 11). Where all chains left out the same rows, as with ``X_val``, it is split
+        conformal prediction around :meth:`predict`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+        coverage : float or sequence of float, default=0.9
+            Share of new rows whose value is to lie in its interval, between 0 and 1.
+        method : {"cv+", "normalized"}, default="cv+"
+            "cv+": errors are as large everywhere, so that all intervals of a fold's model are as
+            wide. "normalized": errors grow with the spread of a chain's later cycles, by a rule
+            that is learned from the unseen rows; intervals are wider where the network is in doubt.
+
+        Returns
+        -------
+        intervals : ndarray of float64 of shape (n_samples, 2)
+            Lower and upper ends; (n_samples, 2, n_outputs) for several outputs, each of which is
+            covered for itself. For several values of `coverage` they lie along a first axis.
+
+        Raises
+        ------
+        ValueError
+            If `coverage` is not between 0 and 1, if no rows were left out, or if they are too few
+            for it.
+
+        Notes
+        -----
+        With rows that are exchangeable, split conformal intervals hold the true value for at least
+        the share asked for, and those of CV+ for at least 1 - 2 (1 - coverage). In practice CV+
+        holds it for more than asked: its errors are those of single chains, and the mean of chains
+        errs less. `groups` leave out whole groups, and the share then means rows of new groups.
+        Rows count by their `sample_weight`.
+
+        References
+        ----------
+        .. [1] R. F. Barber, E. J. Candès, A. Ramdas and R. J. Tibshirani, "Predictive inference
+           with the jackknife+", The Annals of Statistics 49(1), 2021.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from skensemble import SnapshotEnsembleRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = SnapshotEnsembleRegressor(max_epochs=20, random_state=0).fit(X, y)
+        >>> low, high = model.predict_interval(X, coverage=0.9).T
+        >>> bool(((low <= y) & (y <= high)).mean() >= 0.9)
+        True
+        """
+        if method not in _METHODS:
+            raise ValueError(f"Got method={short(method)}, but expected one of {_METHODS}.")
+        coverages, is_single = _coverages(coverage)
+        fitted, source = self._read(X)
+        conformity = _conformity(fitted)
+        _check_enough(coverages, conformity.n_samples)
+        centers = fitted.judged(source)
+        spreads = None
+        if method == "normalized":
+            spreads = fitted.judged_spread(source, late_cycles(fitted.n_cycles))
+        made = np.array([_intervals(conformity, centers, spreads, share) for share in coverages])
+        made = squeeze_output(made)
+        return made[0] if is_single else made
+
+    def predict_uncertainty(self, X: Input) -> Uncertainty:
+        """Where doubt about the value of each row comes from, as variances.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+
+        Returns
+        -------
+        uncertainty : namedtuple of ndarrays of shape (n_samples,) or (n_samples, n_outputs)
+            In squared units of y. ``epistemic`` is the variance of the members' predictions, under
+            ``member_weights_``. ``aleatoric`` is the noise: the mean squared error of unseen rows,
+            one number for all rows, and NaN where there are none. ``total`` is their sum.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from skensemble import SnapshotEnsembleRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = SnapshotEnsembleRegressor(max_epochs=20, random_state=0).fit(X, y)
+        >>> model.predict_uncertainty(X).epistemic.shape
+        (442,)
+        """
+        fitted, source = self._read(X)
+        epistemic = fitted.variance(source)
+        noise = np.full(epistemic.shape[1], np.nan)
+        if fitted.verdict is not None and (found := fitted.verdict.conformity) is not None:
+            residuals = found.scores[:, : len(noise)]
+            noise = np.average(residuals**2, axis=0, weights=found.weight)
+        aleatoric = np.broadcast_to(noise, epistemic.shape).copy()
+        return Uncertainty(
+            *(squeeze_output(part) for part in (aleatoric + epistemic, aleatoric, epistemic))
+        )
+
+
+def _intervals(
+    conformity: conformal.Conformity, centers: Floats, spreads: Floats | None, coverage: float
+) -> Floats:
+    """Return intervals of shape (n, 2, k)."""
+    k = centers.shape[2]
+    residuals, known = conformity.scores[:, :k], conformity.scores[:, k:]
+    if spreads is None:
+        return conformal.intervals(conformity._replace(scores=residuals), centers, coverage)
+    scaled, scales = np.empty_like(residuals), np.empty_like(centers)
+    for j in range(k):
+        given = known[:, j], residuals[:, j], conformity.weight
+        scaled[:, j] = residuals[:, j] / scales_of(*given, known[:, j])
+        scales[:, :, j] = scales_of(*given, spreads[:, :, j])
+    return conformal.intervals(conformity._replace(scores=scaled), centers, coverage, scales)
+
+
+def _coverages(coverage: float | Sequence[float]) -> tuple[list[float], bool]:
+    """Return shares as a list, and whether there was one alone."""
+    asked: ArrayLike = coverage
+    try:
+        shares = np.asarray(asked, dtype=np.float64)
+        is_right = shares.ndim < 2 and shares.size > 0 and bool(((shares > 0) & (shares < 1)).all())
+    except (TypeError, ValueError):
+        is_right = False
+    if not is_right:
+        raise ValueError(
+            f"Got coverage={short(coverage)}, but expected shares between 0 and 1, such as 0.9."
+        )
+    return np.atleast_1d(shares).tolist(), shares.ndim == 0
+
+
+def _conformity(fitted: Fitted) -> conformal.Conformity:
+    """Return how far off predictions were, or refuse to say anything."""
+    verdict = fitted.verdict
+    if verdict is None:
+        raise ValueError(
+            f"Got an ensemble without rows that were left out, but expected some: {_REMEDY}."
+        )
+    if verdict.conformity is None:
+        raise ValueError(
+            "Got an ensemble that cannot say how far off its predictions are, but expected one "
+            "whose outputs are on the scale of y, and no file of an earlier skensemble: use "
+            "another criterion, or fit anew."
+        )
+    return verdict.conformity
+
+
+def _check_enough(coverages: list[float], n_samples: int, whose: str = "") -> None:
+    highest = max(coverages)
+    least = conformal.least_rows(highest)
+    if n_samples < least:
+        raise ValueError(
+            f"Got coverage={highest:g} and {n_samples} unseen rows{whose}, but expected at least "
+            f"{least} for it: ask for less coverage, or fit on more rows."
+        )
