@@ -232,7 +232,8 @@ class UnseenRows:
         The result is not kept from cycle to cycle: with many rows it is as large as they are.
         """
         # The log-loss needs the probability of the true class alone; a callable may need more.
-        is_short = self._y.ndim == 1 and not callable(self.members)
+        measure = self.targets.measure
+        is_short = measure is None and self._y.ndim == 1 and not callable(self.members)
         shape = () if is_short else predictions[0].shape[1:]
         gathered = np.empty((len(predictions), len(self._y), *shape), np.result_type(*predictions))
         for out, values in zip(gathered, predictions, strict=True):
@@ -240,7 +241,7 @@ class UnseenRows:
             out[:] = judged[np.arange(len(judged)), self._y] if is_short else judged
         if is_short:
             return Unseen.of_true_class(gathered, self._weight)
-        return Unseen(gathered, self._y, self._weight)
+        return Unseen(gathered, self._y, self._weight, measure)
 
     def _predict(self, snapshots: Snapshots, n_cycles: int) -> list[Array]:
         """Return for each cycle the mean over the chains that left a row out; NaN where none did.

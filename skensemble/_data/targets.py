@@ -22,6 +22,7 @@ from skensemble._types import Array, ClassWeight, Floats, Input, Options, Parame
 from skensemble._uncertainty.conformal import masses
 from skensemble._uncertainty.temperature import Temperature
 from skensemble._warnings import short, warn
+from skensemble.measures import Measure
 
 from .column import is_missing
 from .containers import naming, open_container, refusal
@@ -84,6 +85,11 @@ class Targets(Protocol):
 
     def values(self, outputs: torch.Tensor) -> torch.Tensor:
         """Return what is averaged over members, (M, n, k) in float64, from their raw outputs."""
+
+    @property
+    def measure(self) -> Measure | None:
+        """The loss that compares cycles; None: the log-loss of classes, the squared error."""
+        return None
 
     @property
     def units(self) -> Floats | None:
