@@ -10,6 +10,7 @@ from skorch.utils import to_device
 from ._data.folds import Rows
 from ._data.intake import place_rows
 from ._nets.generators import Generators, as_in_a_fit, chain_seed
+from ._nets.heap import keeping_heap
 from ._training.interrupts import Interrupts
 from ._training.making import (
     N_PROBE_ROWS,
@@ -59,12 +60,12 @@ def fit_members(
                 is_private=is_private, n_jobs=estimator.n_jobs, is_limited=stopwatch is not None
             )
             interrupts.check()
-        with threads.in_use():
+        with threads.in_use(), keeping_heap():
             plan = _plan(call, ready)
             progress = plan.progress(call.n_before) if estimator.verbose else None
             cold = estimator.restart == "cold"
             if unseen is not None:
-                unseen.pause = interrupts.check
+                unseen.pause, unseen.n_threads = interrupts.check, threads.n_at_home
                 with generators[0].within():
                     _show_earlier(call, unseen, plan)
             run = make_run(

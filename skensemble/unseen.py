@@ -1,5 +1,7 @@
 """Rows that the chains have not seen, and what each cycle predicts for them."""
 
+import functools
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -12,8 +14,9 @@ from torch.utils.data import DataLoader, Subset
 from ._data.rows import DatasetRows, Features
 from ._data.sources import DatasetInput
 from ._data.targets import Targets
-from ._nets.inference import chunk_size, first_not_finite, member_outputs
+from ._nets.inference import chunk_size, first_not_finite, is_known, member_outputs
 from ._nets.snapshots import Snapshots
+from ._nets.workers import in_threads
 from ._training.net import SnapshotNet
 from ._types import Array, Batch, Floats, Members, State
 from ._uncertainty.conformal import Conformity
@@ -124,10 +127,13 @@ class UnseenRows:
         #: How many chains predict each row, or all rows alike.
         self._times = (times[:1] if (times == times[0]).all() else times)[:, None]
         self._y = self._judged(targets.truth(y))
+        self.are_classes = self._y.ndim == 1
         weight = np.broadcast_to(1.0, len(y)) if sample_weight is None else sample_weight
         self._weight = self._judged(weight)
         self._row_weight = None if row_weight is None else self._judged(row_weight)
         self.cycles: list[Cycle] = []
+        #: Threads that predict for chains beside each other, each with one intra-op thread.
+        self.n_threads = 1
         #: Is called before each part of the rows is predicted; it may raise Ctrl-C.
         self.pause: Callable[[], object] = lambda: None
         #: What the next cycles predict, where an earlier process has found it out.
@@ -248,29 +254,34 @@ class UnseenRows:
 
         The snapshots are those of all chains of one cycle, of the next, …
         """
-        total: list[Array] = []
-        n_chains = len(self.left_out)
-        for chain, rows in enumerate(self.left_out):
-            if not len(rows):  # an empty fold
-                continue
-            done, members = 0, [cycle * n_chains + chain for cycle in range(n_cycles)]
-            for outputs in member_outputs(self.net, snapshots, members, self._batches(rows)):
-                self.pause()
-                values = self.targets.values(outputs.cpu()).numpy()
-                if not total:
-                    shape = (len(self.is_seen), values.shape[2])
-                    # Probabilities of all cycles may be the largest thing of a fit.
-                    is_large = self._y.ndim == 1 and shape[0] * shape[1] > _LARGE
-                    dtype = np.float32 if is_large else np.float64
-                    total = [np.zeros(shape, dtype) for _ in members]
-                n = values.shape[1]
-                _check_finite(values, rows[done : done + n])
-                for cycle, part in zip(total, values, strict=True):
-                    cycle[rows[done : done + n]] += part
-                done += n
-        for cycle in total:
+        total = _Total(self, n_cycles)
+        tasks = [
+            functools.partial(self._predict_rows, snapshots, chain, rows, total)
+            for chain, rows in enumerate(self.left_out)
+            if len(rows)  # a fold may be empty
+        ]
+        # Chains that leave out rows of their own write to places of their own.
+        is_apart = is_known(self.net) and not isinstance(self.X, DatasetInput)
+        if self.n_threads > 1 and is_apart and not self.is_unseen_by_all:
+            in_threads(tasks, self.n_threads)
+        else:
+            for task in tasks:
+                task()
+        for cycle in total.cycles:
             cycle /= self._times
-        return total
+        return total.cycles
+
+    def _predict_rows(self, snapshots: Snapshots, chain: int, rows: Array, total: "_Total") -> None:
+        """Add what a chain predicts for the rows that it left out."""
+        done, n_chains = 0, len(self.left_out)
+        members = [cycle * n_chains + chain for cycle in range(total.n_cycles)]
+        for outputs in member_outputs(self.net, snapshots, members, self._batches(rows)):
+            self.pause()
+            values = self.targets.values(outputs.cpu()).numpy()
+            n = values.shape[1]
+            _check_finite(values, rows[done : done + n])
+            total.add(values, rows[done : done + n])
+            done += n
 
     def _batches(self, rows: Array) -> Iterator[Batch]:
         if isinstance(self.X, DatasetInput):
@@ -283,6 +294,27 @@ class UnseenRows:
         index = torch.from_numpy(rows).to(self.X.device)
         for chosen in index.split(chunk_size(self.net)):
             yield self.X[chosen.to(torch.int64)]
+
+
+class _Total:
+    """Sums of predictions, for each of some cycles of shape (n_samples, k)."""
+
+    def __init__(self, unseen: UnseenRows, n_cycles: int):
+        self.n_cycles, self.cycles = n_cycles, list[Array]()
+        self._n_samples, self._are_classes = len(unseen.is_seen), unseen.are_classes
+        self._lock = threading.Lock()
+
+    def add(self, values: Array, rows: Array) -> None:
+        """Add values of all cycles, (n_cycles, n, k), for these rows."""
+        with self._lock:  # the first of all tells the shape
+            if not self.cycles:
+                shape = self._n_samples, values.shape[2]
+                # Probabilities of all cycles may be the largest thing of a fit.
+                is_large = self._are_classes and shape[0] * shape[1] > _LARGE
+                dtype = np.float32 if is_large else np.float64
+                self.cycles = [np.zeros(shape, dtype) for _ in range(self.n_cycles)]
+        for cycle, part in zip(self.cycles, values, strict=True):
+            cycle[rows] += part
 
 
 def _check_finite(values: Array, rows: Array) -> None:

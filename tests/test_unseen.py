@@ -275,3 +275,20 @@ def test_a_rule_may_write_on_what_it_is_given(digits):
     first, second = (clone(model).set_params(members=rule).fit(X, y) for rule in (clean, writing))
     np.testing.assert_array_equal(first.predict_proba(X), second.predict_proba(X))
     np.testing.assert_array_equal(first.oof_decision_function_, second.oof_decision_function_)
+
+
+def test_chains_that_predict_beside_each_other_change_no_bit(digits, monkeypatch):
+    asked, whole = [], unseen.in_threads
+
+    def in_threads(tasks, n_threads):
+        asked.append((len(tasks), n_threads))
+        return whole(tasks, n_threads)
+
+    monkeypatch.setattr(unseen, "in_threads", in_threads)
+    made = {}
+    for n in (1, 2):
+        monkeypatch.setattr("skensemble._training.threads.Threads.n_at_home", n)
+        model = SnapshotEnsembleClassifier(n_chains=3, **QUICK).fit(*digits)
+        made[n] = model.oof_decision_function_
+    assert asked == [(3, 2)] * model.n_cycles_
+    np.testing.assert_array_equal(made[1], made[2])

@@ -82,12 +82,12 @@ def collect(net: Net, n_rows: int, size: int, of_rows: OfRows) -> Floats:
     Where the module is known to be safe beside itself, groups of chunks go to as many threads as
     there are CPUs. Each chunk is computed by one, so that their number changes no bit.
     """
-    is_known = _is_known(net)
+    is_safe = is_known(net)
     if n_rows <= size:  # a few rows, which a copy would only delay
-        with briefly_single() if is_known else contextlib.nullcontext():
+        with briefly_single() if is_safe else contextlib.nullcontext():
             return next(of_rows(0, n_rows)).contiguous().numpy()
     whole = _Whole(n_rows)
-    if not is_known:
+    if not is_safe:
         whole.take(0, of_rows(0, n_rows))
         return whole.out.numpy()
     n_threads = usable_cpus()
@@ -132,7 +132,7 @@ def _is_stackable(net: Net) -> bool:
     return net.infers_plainly() and computes_members(uncompiled(net.module_))
 
 
-def _is_known(net: Net) -> bool:
+def is_known(net: Net) -> bool:
     """Tell whether all that is computed is torch's or ours, and so is safe beside itself."""
     if torch.device(net.device or "cpu").type != "cpu":
         return False

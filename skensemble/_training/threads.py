@@ -32,6 +32,11 @@ class Threads(NamedTuple):
     #: Tasks of joblib's that train chains beside each other; 0: this process trains them.
     n_tasks: int = 0
 
+    @property
+    def n_at_home(self) -> int:
+        """Threads of this process while no chain trains."""
+        return max(self.n_lanes, min(self.n_tasks, usable_cpus()))
+
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
         """Set torch's threads, and put back what was set."""
