@@ -10,7 +10,6 @@ from skorch.utils import to_device
 from ._data.folds import Rows
 from ._data.intake import place_rows
 from ._nets.generators import Generators, as_in_a_fit, chain_seed
-from ._nets.heap import keeping_heap
 from ._training.interrupts import Interrupts
 from ._training.making import (
     N_PROBE_ROWS,
@@ -60,7 +59,7 @@ def fit_members(
                 is_private=is_private, n_jobs=estimator.n_jobs, is_limited=stopwatch is not None
             )
             interrupts.check()
-        with threads.in_use(), keeping_heap():
+        with threads.in_use():
             plan = _plan(call, ready)
             progress = plan.progress(call.n_before) if estimator.verbose else None
             cold = estimator.restart == "cold"

@@ -12,6 +12,8 @@ from sklearn.utils import check_random_state
 from skensemble._locks import Turn
 from skensemble._types import Options, RandomState
 
+from .heap import keeping_heap
+
 #: Torch draws initialisation and dropout from one global generator, so fits that draw from it take
 #: turns.
 _turn = Turn()
@@ -190,8 +192,12 @@ def forked(device: torch.device | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def as_in_a_fit(device: torch.device, *, is_private: bool) -> Iterator[None]:
-    """Take turns, and leave torch's modes: a user may call from within one of them."""
+    """Take turns, and leave torch's modes: a user may call from within one of them.
+
+    Memory is kept for the next step.
+    """
     with (
+        keeping_heap(),
         taking_turns(device, is_private=is_private),
         torch.inference_mode(False),
         torch.enable_grad(),

@@ -17,7 +17,6 @@ from skorch.history import History
 
 from skensemble._data.rows import ChainRows, ConvertedRows, DictRows, TensorRows
 from skensemble._nets.generators import Generators, as_in_a_fit
-from skensemble._nets.heap import keeping_heap
 from skensemble._nets.pickling import as_arrays
 from skensemble._nets.workers import in_threads
 from skensemble._types import Array, Batch, Options
@@ -219,11 +218,10 @@ class _Task:
         before, n_intra_op = torch.get_default_dtype(), self.work.n_intra_op
         torch.set_default_dtype(self.work.default_dtype)
         try:
-            with keeping_heap():
-                if n_intra_op == 1:
-                    return in_threads([train], 1)[0]
-                with Threads(1, n_intra_op).in_use():
-                    return train()
+            if n_intra_op == 1:
+                return in_threads([train], 1)[0]
+            with Threads(1, n_intra_op).in_use():
+                return train()
         finally:
             torch.set_default_dtype(before)
 
