@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers", action="store_true", help="also the packages of extra 'bench'")
     beside = parser.add_argument_group("busy")
     beside.add_argument("--nice", type=int, default=0, metavar="N", help="of what burns CPU")
-    real = parser.add_argument_group("outoffold, accuracy, search, limit")
+    real = parser.add_argument_group("outoffold, accuracy, search, limit, intervals, importance")
     real.add_argument("--data", type=Path, metavar="DIR", help="tables with an index.json")
     real.add_argument("--splits", type=int, default=5, help="fits of each table")
     real.add_argument("--cache", type=Path, metavar="FILE", help="JSON file to go on from")
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     accuracy.add_argument("--methods", nargs="+", metavar="NAME", help="these alone")
     accuracy.add_argument("--no-times", action="store_true", help="keep no seconds")
     accuracy.add_argument("--picture", type=Path, metavar="FILE", help="loss over fit time")
-    both = parser.add_argument_group("accuracy, search, limit")
+    both = parser.add_argument_group("accuracy, search, limit, intervals, importance")
     both.add_argument("--tables", nargs="+", metavar="NAME", help="these alone")
     both.add_argument("--threads", type=int, help="of every method")
     search = parser.add_argument_group("search")
@@ -141,6 +141,21 @@ def run_search(arguments: argparse.Namespace) -> dict[str, Rows]:
     return {"": rows}
 
 
+def run_intervals(arguments: argparse.Namespace) -> dict[str, Rows]:
+    """Return the rows of the summaries by their titles."""
+    from . import intervals  # needs pandas as well
+
+    return intervals.run(
+        smallest=arguments.smallest,
+        data=arguments.data,
+        splits=arguments.splits,
+        only=arguments.tables,
+        cache=arguments.cache,
+        threads=arguments.threads,
+        repeats=2 if arguments.smallest else arguments.repeats,
+    )
+
+
 def run_onnx(arguments: argparse.Namespace) -> dict[str, Rows]:
     """Return the rows of its only table, which has no title."""
     from . import onnx  # needs pandas and onnxruntime
@@ -163,6 +178,20 @@ def run_limit(arguments: argparse.Namespace) -> dict[str, Rows]:
     return {"": rows}
 
 
+def run_importance(arguments: argparse.Namespace) -> dict[str, Rows]:
+    """Return the rows of its only table, which has no title."""
+    from . import importance  # needs pandas as well
+
+    rows = importance.run(
+        smallest=arguments.smallest,
+        data=arguments.data,
+        splits=arguments.splits,
+        only=arguments.tables,
+        threads=arguments.threads,
+    )
+    return {"": rows}
+
+
 #: Those that take tables, and so need pandas.
 ON_TABLES = {
     "onnx": run_onnx,
@@ -170,6 +199,8 @@ ON_TABLES = {
     "accuracy": run_accuracy,
     "search": run_search,
     "limit": run_limit,
+    "intervals": run_intervals,
+    "importance": run_importance,
 }
 
 

@@ -7,7 +7,7 @@ values, at its defaults. Where it takes only numbers, it comes with the steps th
 import functools
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,12 +53,7 @@ class Method(NamedTuple):
 
     def version(self) -> str | None:
         """Return the version of the installed distribution, or None if there is none."""
-        for name in self.distributions:
-            try:
-                return version(name)
-            except PackageNotFoundError:
-                continue
-        return None
+        return version_of(self.distributions)
 
     def settings(self, train: Table, options: dict[str, Any]) -> dict[str, Any]:
         """Return what the results depend on beside the rows and the seed."""
@@ -69,6 +64,16 @@ class Method(NamedTuple):
         elif self.make is torchensemble:
             settings |= {**torchensemble_options(train), "network": str(TableNetwork(2, 2))}
         return settings
+
+
+def version_of(distributions: Sequence[str]) -> str | None:
+    """Return the version of the first of these that is installed, or None if none is."""
+    for name in distributions:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return None
 
 
 @functools.cache

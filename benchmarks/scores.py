@@ -5,7 +5,7 @@ from statistics import geometric_mean
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import OptimizeResult, minimize_scalar
 from scipy.special import logsumexp
 
 #: Figures of a fit by which methods are compared; lower is better.
@@ -55,13 +55,22 @@ def tempered_log_loss(p: np.ndarray, y: np.ndarray) -> float:
 
     This much of the loss would be left if only the confidence were wrong.
     """
+    return float(_cooled(p, y).fun)
+
+
+def best_temperature(p: np.ndarray, y: np.ndarray) -> float:
+    """Return that T."""
+    return float(np.exp(_cooled(p, y).x))
+
+
+def _cooled(p: np.ndarray, y: np.ndarray) -> OptimizeResult:
     logs = np.log(p.clip(1e-15))
 
     def loss(log_temperature: float) -> float:
         tempered = logs / np.exp(log_temperature)
         return float(np.mean(logsumexp(tempered, axis=1) - tempered[np.arange(len(y)), y]))
 
-    return float(minimize_scalar(loss, bounds=(-3, 5), method="bounded").fun)
+    return minimize_scalar(loss, bounds=(-3, 5), method="bounded")
 
 
 # Over tables

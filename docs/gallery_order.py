@@ -4,6 +4,7 @@ FIRST = [
     "quickstart.py",
     "raw_frame.py",
     "house_prices.py",
+    "sets_on_digits.py",
     "imbalanced_classes.py",
     "one_network_or_an_ensemble.py",
     "learning_rate_and_error.py",
