@@ -177,10 +177,13 @@ class RawScores:
 
     _default_callbacks = NeuralNet._default_callbacks
 
+    #: From raw scores to probabilities, whatever the criterion.
+    head: Callable[[torch.Tensor], torch.Tensor] = functools.partial(torch.softmax, dim=-1)
+
     def _get_predict_nonlinearity(self: NeuralNet) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return the softmax of raw scores, whatever the criterion."""
+        """Return the head, unless the user asks for something else."""
         if self.predict_nonlinearity == "auto":
-            return functools.partial(torch.softmax, dim=-1)
+            return type(self).head
         return NeuralNet._get_predict_nonlinearity(self)
 
 

@@ -43,6 +43,7 @@ Schedule = str | Callable[..., float]
 Members = str | int | Callable[..., ArrayLike]
 Validation = str | float | BaseCrossValidator
 ClassWeight = Mapping[Any, float] | str
+Scoring = str | Callable[..., float]
 RandomState = int | np.random.RandomState
 
 #: A file or a folder.

@@ -8,6 +8,8 @@ from typing import Self
 
 from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
+from sklearn.metrics import get_scorer
+from sklearn.utils.metadata_routing import MetadataRequest, MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted
 from skorch.history import History
 from torch import nn
@@ -232,7 +234,9 @@ class BaseSnapshotEnsemble(Picklable):
         write_model(path, self, self._fitted_, include=asked)
 
     def refit_members(self, X: Input, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Choose the members again, by other rows and the `members` of now, without training.
+        """Choose the members again, by other rows and the parameters of now, without training.
+
+        These are `members`, `scoring` and `decision`.
 
         Parameters
         ----------
@@ -246,7 +250,8 @@ class BaseSnapshotEnsemble(Picklable):
         Returns
         -------
         self : object
-            With new ``member_weights_``, ``cycle_scores_`` and ``validation_score_``.
+            With new ``member_weights_``, ``cycle_scores_`` and ``validation_score_``, and all else
+            that rests on unseen rows.
         """
         check_is_fitted(self)
         before = self._fitted_
@@ -254,6 +259,22 @@ class BaseSnapshotEnsemble(Picklable):
             fitted = choose_members(self, before, X, y, sample_weight)
         self._commit(fitted)
         return self
+
+    def get_metadata_routing(self) -> MetadataRequest | MetadataRouter:
+        """Get what metadata this estimator requests, and what its `scoring` does.
+
+        Returns
+        -------
+        routing : MetadataRequest or MetadataRouter
+            A router where `scoring` is given: `fit` hands ``sample_weight`` to a scorer that
+            requests it.
+        """
+        if self.scoring is None:
+            return super().get_metadata_routing()
+        scorer = get_scorer(self.scoring) if isinstance(self.scoring, str) else self.scoring
+        mapping = MethodMapping().add(caller="fit", callee="score")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(scorer=scorer, method_mapping=mapping)
 
     @property
     def history_(self) -> History:

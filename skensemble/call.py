@@ -9,7 +9,8 @@ from ._data.reading import Examples, Known, read_training, read_validation
 from ._nets.generators import seed_of
 from ._types import PathLike
 from .fitted import Fitted
-from .parameters import NetParameters
+from .parameters import NetParameters, metrics_of
+from .scoring import check_decision
 
 
 class Given(NamedTuple):
@@ -73,6 +74,7 @@ def read_call(estimator: NetParameters, given: Given, before: Fitted | None) -> 
         classes=given.classes,
         before=None if before is None else before.known,
     )
+    check_decision(metrics_of(estimator)["decision"], known.targets)
     held = read_validation(estimator, given.X_val, given.y_val, given.sample_weight_val, known)
     seed = seed_of(estimator.random_state) if before is None else before.resume.seed
     chosen = choose_folds(

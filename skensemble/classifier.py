@@ -13,7 +13,7 @@ from skorch import NeuralNet
 
 from ._compat import StrOptions
 from ._data.targets import ClassTargets
-from ._training.net import ClassifierNet
+from ._training.net import ClassifierNet, LabelNet
 from ._types import (
     ClassWeight,
     CriterionLike,
@@ -24,13 +24,16 @@ from ._types import (
     PathLike,
     RandomState,
     Schedule,
+    Scoring,
     Validation,
 )
 from .export import OnnxExport
+from .importance import ColumnImportance
+from .keywords import ScorerNames
 from .uncertainty import ClassUncertainty
 
 
-class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ClassUncertainty):
+class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ColumnImportance, ClassUncertainty):
     """Networks trained over several cycles, whose snapshots predict together.
 
     Within one run of stochastic gradient descent the learning rate falls and restarts `n_cycles`
@@ -45,10 +48,10 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ClassUncertainty):
     Parameters
     ----------
     module : nn.Module class, factory or instance, default=None
-        The network. It returns one raw score (logit) for each class. Parameters of its constructor
-        named ``n_inputs`` and ``n_outputs`` get the number of columns and of classes. It sees X
-        unscaled, floats as float32 and integers as int64. An instance is copied at each fit; its
-        parameters are the start of the first chain. None: the built-in network for tables
+        The network. It returns one raw score (logit) for each class or label. Parameters of its
+        constructor named ``n_inputs`` and ``n_outputs`` get the number of columns and of scores. It
+        sees X unscaled, floats as float32 and integers as int64. An instance is copied at each fit;
+        its parameters are the start of the first chain. None: the built-in network for tables
         (:class:`~skensemble.networks.TableNetwork`), which sees centred and scaled columns.
     n_cycles : int, default=8
         Number of cycles in one budget, and of snapshots of each chain. It is clipped to the number
@@ -80,7 +83,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ClassUncertainty):
         ``torch.optim``. "auto": ``torch.optim.AdamW`` with ``betas=(0.9, 0.97)``, for a `module` of
         your own ``(0.9, 0.99)``, and no weight decay, unless ``optimizer__*`` say otherwise.
     criterion : nn.Module class or instance, or str, default=None
-        The loss of raw scores, or one of torch's by name. None: ``torch.nn.CrossEntropyLoss``.
+        The loss of raw scores, or one of torch's by name. None: ``torch.nn.CrossEntropyLoss``, and
+        ``torch.nn.BCEWithLogitsLoss`` with several labels a row.
     n_chains : int or "auto", default="auto"
         Number of copies of the network, each with its own initialisation, batches and fold. The
         snapshots of one run are alike; those of several chains differ more ([4]_). It is clipped
@@ -93,8 +97,9 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ClassUncertainty):
         rows: "stacked" finds the weights, at least 0 and of sum 1, that have the least log-loss
         ([5]_); "greedy" adds, round after round, the cycle that lowers it most ([6]_, section 2.1).
         A callable gets ``predictions`` of shape (n_cycles, n_unseen, n_classes), ``y`` (class
-        indices) and ``sample_weight``, and returns a weight for each cycle. Cycles of weight 0 cost
-        nothing at prediction. "auto": "stacked" where there are unseen rows, else "all".
+        indices, or 0 and 1 for each label) and ``sample_weight``, and returns a weight for each
+        cycle. Cycles of weight 0 cost nothing at prediction. "auto": "stacked" where there are
+        unseen rows, else "all".
     validation : {"auto", "cross", "last"}, float, splitter or None, default="auto"
         Rows that a chain is not trained on; the cycles are weighted and scored by them (see
         Notes). "cross": each chain leaves out its own fold; a single chain leaves out one of five.
@@ -114,15 +119,28 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ClassUncertainty):
         other column that is not a number is refused. None: no column. See Notes.
     voting : {"soft", "hard"}, default="soft"
         Whether the members' probabilities or their votes are averaged. A tie goes to the first
-        class. With "hard" there is no `predict_proba`, `predict_log_proba` or
-        `staged_predict_proba`; cycles are still weighted and scored by probabilities.
+        class; of several labels a row each is voted on, and is not there at a tie. With "hard"
+        there is no `predict_proba`, `predict_log_proba` or `staged_predict_proba`; cycles are still
+        weighted and scored by probabilities.
     class_weight : dict or "balanced", default=None
         Weight of each class in the loss and in the scores of unseen rows; "balanced": inversely
-        proportional to its rows. None: all are 1.
+        proportional to its rows. None: all are 1, as it has to be with several labels a row, where
+        a criterion may have a ``pos_weight``.
     calibrate : bool or "auto", default=False
         Whether a temperature makes probabilities more or less sure, after the mean over members
         ([7]_): that of least log-loss on unseen rows. "auto": where it lowers that loss by more
         than the standard error of the difference. See Notes.
+    decision : str or callable, default=None
+        A metric of predicted classes, such as "balanced_accuracy" or "f1", by the name of its
+        scorer, or a scorer. Of two classes, `predict` then answers the second where its probability
+        is above ``threshold_``, which makes the metric highest on unseen rows. The rows are those
+        of ``validation_score_``, and count by their weights. None: the likelier class.
+    scoring : str or callable, default=None
+        What weighs the cycles, ends runs and is reported of unseen rows: the name of a scorer of
+        scikit-learn, or a ``scorer(estimator, X, y)``, for which `X` has row numbers. It gets the
+        weights of rows if it takes them (with metadata routing: requests them). By a metric that is
+        no loss, "stacked" is "greedy" where that beats the weights of least loss by more than the
+        standard error over folds, and a run ends once neither gains. None: see Notes.
     time_limit : float, default=None
         Seconds from the call of `fit` to its end. The cycles are shortened, or fewer, so that the
         last one ends in time; at least one is trained. Only a limit that shortens them changes the
@@ -168,7 +186,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ClassUncertainty):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The class labels, sorted.
+        The class labels, sorted; with several labels a row their numbers.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -195,15 +213,18 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ClassUncertainty):
     n_chains_ : int
         Number of chains.
     validation_score_ : float
-        Negative log-loss of the unseen rows under the weights of the cycles: higher is better.
-        Only where there are unseen rows.
+        Negative log-loss of the unseen rows under the weights of the cycles, or their `scoring`:
+        higher is better. Only where there are unseen rows.
     cycle_scores_ : ndarray of float64 of shape (`n_cycles_`,)
         This score after 1, 2, … cycles.
     temperature_ : float
         Temperature of the probabilities; 1 leaves the means as they are. Scores and predictions
         of unseen rows are those before it.
+    threshold_ : float
+        Probability of the second class above which it is predicted, after ``temperature_``: 0.5
+        without a `decision`. Only of two classes.
     oof_decision_function_ : ndarray of float64 of shape (n_samples, n_classes)
-        Class probabilities of each row of the last fit, out of fold; NaN where all chains were
+        Probabilities of each row of the last fit, out of fold; NaN where all chains were
         trained on it. Only with several chains that leave out rows.
 
     See Also
@@ -227,8 +248,15 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ClassUncertainty):
     ``validation_score_``. The rows that are scored also choose the weights of the cycles: with few
     rows the score is slightly optimistic. Weights of rows and classes count in both.
 
-    Cycles are compared by log-loss, for any `criterion`. With ``early_stopping="auto"`` a run ends
-    early wherever there are unseen rows. A gain is 0.05 % of the loss a doubling of steps.
+    Cycles are compared by `scoring`, or by log-loss for any `criterion`. With
+    ``early_stopping="auto"`` a run ends early wherever there are unseen rows. A gain is 0.05 % of
+    the loss a doubling of steps; of a share, such as accuracy, of what it lacks of 1.
+
+    With `y` of shape (n_samples, n_labels), 0 and 1 or truth values (dense, sparse, or a frame), a
+    row has any number of labels, as in :class:`~sklearn.neural_network.MLPClassifier`. Each has a
+    probability of its own, the sigmoid of its score: ``predict_proba`` is of shape (n_samples,
+    n_labels), and ``predict`` is 1 where it is above 0.5. Losses and scores are means over labels,
+    which share the weights of the cycles and the temperature. `decision` is for two classes.
 
     Chains of a module that ``torch.func.vmap`` supports train as one batched module. Chains of
     other modules (such as one with a ``nn.GRU``), of a `net` with its own training step, and with
@@ -273,8 +301,10 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ClassUncertainty):
         "voting": [StrOptions({"soft", "hard"})],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "calibrate": ["boolean", StrOptions({"auto"})],
+        "decision": [ScorerNames(), callable, None],
     }
     _net_class = ClassifierNet
+    _label_net_class = LabelNet
 
     def __init__(
         self,
@@ -298,6 +328,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ClassUncertainty):
         voting: str = "soft",
         class_weight: ClassWeight | None = None,
         calibrate: bool | str = False,
+        decision: Scoring | None = None,
+        scoring: Scoring | None = None,
         time_limit: float | None = None,
         checkpoint_dir: PathLike | None = None,
         n_jobs: int | None = None,
@@ -327,6 +359,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ClassUncertainty):
             early_stopping=early_stopping,
             n_iter_no_change=n_iter_no_change,
             categorical_features=categorical_features,
+            scoring=scoring,
             time_limit=time_limit,
             checkpoint_dir=checkpoint_dir,
             n_jobs=n_jobs,
@@ -339,6 +372,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ClassUncertainty):
             voting=voting,
             class_weight=class_weight,
             calibrate=calibrate,
+            decision=decision,
         )
 
     def partial_fit(
@@ -359,8 +393,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ClassUncertainty):
         ----------
         X : array-like of shape (n_samples, n_features) or (n_samples, ...)
             Training rows.
-        y : array-like of shape (n_samples,)
-            Class labels.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels, or 0 and 1 for each of several labels.
         classes : array-like of shape (n_classes,), default=None
             All classes that later calls may bring; used in the first call alone. None: those of
             that call's `y`.
@@ -385,6 +419,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ClassUncertainty):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = True
+        tags.classifier_tags.multi_label = True
         tags.input_tags.sparse = True
         tags.input_tags.allow_nan = self.module is None
         return tags

@@ -71,7 +71,9 @@ class OnnxExport:
 
         **Outputs.** A classifier has ``label`` of shape ``(n,)`` and ``probabilities`` of shape
         ``(n, n_classes)``, the latter not with ``voting="hard"``; a regressor has ``variable`` of
-        shape ``(n, n_outputs)``. They are those of ``predict_proba`` and ``predict``, in float64,
+        shape ``(n, n_outputs)``, and with ``distribution="quantiles"`` also ``quantiles``, as
+        ``predict_quantiles`` returns them. They are those of ``predict_proba`` and ``predict``, in
+        float64,
         to 1e-5. Rows are not checked: infinite values are taken for very large ones.
 
         **Opsets** are 20 of ONNX and 4 of its operators for tables: onnxruntime 1.17 or later. The
@@ -134,6 +136,7 @@ def _build(fitted: Fitted, name: str, *, is_voting: bool) -> ModelProto:
         fitted.targets,
         is_voting=is_voting,
         temperature=fitted.temperature,
+        threshold=0.5 if fitted.verdict is None else fitted.verdict.threshold,
     )
     _check_names(graph)
     metadata = {

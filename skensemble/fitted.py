@@ -21,9 +21,9 @@ from ._nets.generators import on_named_device
 from ._nets.inference import chunk_size, collect, first_not_finite, member_outputs
 from ._nets.snapshots import Snapshots, module_of, plain_state
 from ._training.net import SnapshotNet, mixed_net
-from ._types import Batch, Options, State
+from ._types import Batch, Floats, Options, State
 from .members import average
-from .weighing import Verdict, of_members
+from .weighing import Verdict, of_members, show_threshold
 
 #: Combines the values of members, (M, n, k), by rows of weights, (S, M), to (S, n, k).
 Pool = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -180,6 +180,8 @@ class Fitted:
             "validation_score_": None if scores is None else float(scores[-1]),
             "validation_r2_": None if self.verdict is None else self.verdict.r2,
             "temperature_": self.targets.show_temperature(self.temperature),
+            "threshold_": show_threshold(self.targets, self.verdict),
+            "quantile_levels_": np.array(self.targets.levels) if self.targets.levels else None,
             self.targets.unseen_name: None if self.verdict is None else self.verdict.predictions,
             **self.targets.attributes(),
         }
@@ -194,12 +196,19 @@ class Fitted:
         """Combine the members as after 1, 2, … cycles, (n_cycles, n, k)."""
         return self._combine(source, of_members(self.stage_weights, self.n_chains), pool)
 
-    def judged(self, source: Source) -> NDArray[np.float64]:
+    def judged(
+        self, source: Source, of: Callable[[Floats], Floats] = lambda values: values
+    ) -> NDArray[np.float64]:
         """Return what the models whose errors are known say, (n_models, n, k).
 
-        These are the chains, each with the weights of its cycles, or the ensemble as a whole.
+        These are the chains, each with the weights of its cycles, or the ensemble as a whole. `of`
+        makes of their values what is kept: grids of quantiles are many numbers a row.
         """
-        return self._combine(source, self._of_models(), average)
+
+        def pool(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(of(average(values, weights).numpy()))
+
+        return self._combine(source, self._of_models(), pool)
 
     def judged_spread(self, source: Source, first: int) -> NDArray[np.float64]:
         """Return the standard deviation of each such model over its cycles from `first` on.
@@ -217,23 +226,33 @@ class Fitted:
 
         return self._gather(source, members, spread)
 
-    def variance(self, source: Source) -> NDArray[np.float64]:
-        """Return the weighted variance of the members' values, (n, k)."""
+    def variances(self, source: Source) -> NDArray[np.float64]:
+        """Return the variance of the members' predictions, and the mean of those within, (2, n, k).
+
+        The latter is that of the distributions that they predict; 0 where they predict none.
+        """
+        targets = self.targets
 
         def pool(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-            return average((values - average(values, weights)) ** 2, weights)
+            within = torch.from_numpy(targets.noise(values.numpy()))
+            means = torch.from_numpy(targets.means(values.numpy()))
+            between = average((means - average(means, weights)) ** 2, weights)
+            return torch.cat([between, average(within, weights)])
 
-        return self.ensemble(source, pool)
+        return self._combine(source, self.member_weights[None], pool)
 
     def entropies(self, source: Source) -> NDArray[np.float64]:
-        """Return the entropy of the members' mean and the mean of their entropies, (2, n)."""
+        """Return the entropies of the members' mean and the means of theirs, (2, n, k).
+
+        There is one for each distribution: k is 1 for classes that exclude each other.
+        """
+        entropy = self.targets.entropy
 
         def pool(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-            total = torch.special.entr(average(values, weights)).sum(dim=-1, keepdim=True)
-            own = torch.special.entr(values).sum(dim=-1, keepdim=True)
-            return torch.cat([total, average(own, weights)])
+            total = entropy(average(values, weights))
+            return torch.cat([total, average(entropy(values), weights)])
 
-        return self._combine(source, self.member_weights[None], pool)[:, :, 0]
+        return self._combine(source, self.member_weights[None], pool)
 
     @property
     def _is_judged_by_chain(self) -> bool:

@@ -15,6 +15,7 @@ from ._training.making import (
     N_PROBE_ROWS,
     Ready,
     carry_on,
+    check_raw_scores,
     join_chains,
     make_nets,
     monitors_unseen,
@@ -28,7 +29,7 @@ from ._training.starting import make_run, start_stopwatch
 from .call import Call, Given, read_call
 from .fitted import Fitted
 from .outcome import Outcome, open_file
-from .parameters import NetParameters
+from .parameters import NetParameters, metrics_of
 from .unseen import Patience, UnseenRows
 
 
@@ -121,7 +122,8 @@ def _prepare(call: Call, generators: list[Generators]) -> Ready:
     n_samples, probe_rows = len(X), X[:N_PROBE_ROWS]
     sizes = {"n_outputs": targets.n_outputs, **intake.sizes()}
     is_small = intake.is_small
-    recipe = estimator._recipe(sizes, call.shape, chosen.n_chains, is_small=is_small)
+    recipe = estimator._recipe(sizes, call.shape, chosen.n_chains, targets, is_small=is_small)
+    targets.check_loss(recipe.criterion)
     if before is None:
         has_unseen = call.held is not None or chosen.folds is not None
         nets = make_nets(recipe, generators, probe_rows, has_unseen=has_unseen)
@@ -133,6 +135,8 @@ def _prepare(call: Call, generators: list[Generators]) -> Ready:
     output, outputs = try_out(nets[0], probe_rows, recipe.module_name)
     targets.check_output(output, recipe.module_name, min(N_PROBE_ROWS, n_samples))
     y = targets.tensor(call.data.y, output)
+    if targets.has_sigmoids:
+        check_raw_scores(nets[0], probe_rows, recipe.module_name)
     if before is None:
         try_criterion(nets, outputs, y)
         warn_of_scales(X, nets[0].module_)
@@ -179,6 +183,7 @@ def _judge(call: Call, ready: Ready) -> tuple[UnseenRows | None, list[Any]]:
         targets,
         rule,
         row_weight=judged.sample_weight,
+        **metrics_of(call.estimator),
     )
     if not monitors_unseen(net):
         return unseen, nothing
@@ -200,7 +205,8 @@ def _show_earlier(call: Call, unseen: UnseenRows, plan: RunPlan) -> None:
         unseen.show(call.before.snapshots, call.n_before)
     early = call.estimator.early_stopping
     # "auto" ends runs too: that pays (see benchmarks/README.md).
-    if early is True or (early and call.known.targets.is_loss_known):
+    is_known = call.known.targets.is_loss_known or call.estimator.scoring is not None
+    if early is True or (early and is_known):
         done = 0 if call.before is None else call.before.resume.n_steps
         ends = [max(1, done)] * call.n_before + (done + plan.plan.ends).tolist()
         unseen.patience = Patience(int(call.estimator.n_iter_no_change), ends, call.n_before)

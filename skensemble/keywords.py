@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.metrics import get_scorer_names
 from skorch import NeuralNet
 
 from ._compat import HasMethods, Interval, InvalidParameterError, StrOptions
@@ -86,6 +87,8 @@ _ELSEWHERE = {
     "categorical_features": "cat_features categorical_feature cat_cols enable_categorical",
     "class_weight": "scale_pos_weight is_unbalance auto_class_weights class_weights",
     "random_state": "seed random_seed",
+    "scoring": "eval_metric eval_metrics metric metrics scorer custom_metric",
+    "decision": "threshold decision_threshold tuned_threshold",
     "device": "task_type tree_method gpu use_gpu device_type",
     "verbose": "silent verbosity logging_level",
     "batch_size": "batchsize bs",
@@ -137,6 +140,14 @@ _INSTEAD = {
 }
 INSTEAD_OF = _inverted(_INSTEAD)
 
+
+class ScorerNames(StrOptions):
+    """The names of scikit-learn's scorers, too many to be listed in an error."""
+
+    def __init__(self) -> None:
+        super().__init__(set(get_scorer_names()))
+
+
 #: Constraints of scikit-learn's that are words.
 _PLAIN = {
     "boolean": "True or False",
@@ -161,6 +172,8 @@ def _word_of(constraint: Any) -> str:
             return f"{kind} between {constraint.left} and {constraint.right}"
         bound = "of at least" if constraint.closed in ("left", "both") else "above"
         return f"{kind} {bound} {constraint.left}"
+    if isinstance(constraint, ScorerNames):
+        return "a name of sklearn.metrics.get_scorer_names()"
     if isinstance(constraint, StrOptions):
         choices = ", ".join(map(repr, sorted(constraint.options)))
         return choices if len(constraint.options) == 1 else f"one of {choices}"
@@ -180,8 +193,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def find_by_name(parameter: str, name: str, home: ModuleType, base: type) -> type:
+def find_by_name(
+    parameter: str, name: str, home: ModuleType, base: type, others: Iterable[str] = ()
+) -> type:
     """Return the class of torch's that a name stands for, in lower case or as torch has it.
+
+    `others` are names that are taken too, elsewhere.
 
     Examples
     --------
@@ -200,9 +217,10 @@ def find_by_name(parameter: str, name: str, home: ModuleType, base: type) -> typ
     known = {_plain(c.__name__, suffix): c for c in classes}
     found = known.get(_plain(name, suffix))
     if found is None:
-        choices = ", ".join(repr(key) for key in sorted(known))
+        names = {*known, *others}
+        choices = ", ".join(repr(key) for key in sorted(names))
         foreign = _FOREIGN_LOSSES.get(name.lower()) if suffix else None
-        hint = f" Did you mean {foreign!r}?" if foreign else nearest(name.lower(), known)
+        hint = f" Did you mean {foreign!r}?" if foreign else nearest(name.lower(), names)
         raise InvalidParameterError(
             f"Got {parameter}={short(name)}, but expected a class of {home.__name__} or its name: "
             f"one of {choices}.{hint}"

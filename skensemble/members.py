@@ -20,6 +20,9 @@ from .measures import Loss, Measure, measure_of
 #: Rounds of the greedy selection.
 _ROUNDS = 100
 
+#: Of what takes long to ask: how often it is, about, and the rounds without gain that are the last.
+_ASKED, _NO_GAIN = 40, 2
+
 #: Weights below this are rounding of the optimizer's.
 _NO_WEIGHT = 1e-5
 
@@ -55,7 +58,10 @@ class Unseen(NamedTuple):
 
     def in_units(self, units: Floats) -> "Unseen":
         """Divide the values of each output by its unit, so that each counts alike."""
-        return self._replace(predictions=self.predictions / units, y=self.y / units)
+        # An output may have several values, such as quantiles.
+        each = np.repeat(units, self.predictions.shape[2] // len(units))
+        measure = None if self.measure is None else self.measure.in_units(units)
+        return self._replace(predictions=self.predictions / each, y=self.y / units, measure=measure)
 
     def score(self, weights: Floats) -> float:
         """Return the score of the weighted mean: higher is better."""
@@ -81,7 +87,9 @@ def stacked(
     """Find the convex weights of the cycles with the least loss on unseen rows.
 
     The minimum of a convex loss over the simplex is a convex problem (Wolpert 1992; Breiman 1996,
-    section 2). It is at most that of the best cycle alone and that of equal weights.
+    section 2). It is at most that of the best cycle alone and that of equal weights. Of a measure
+    that is not convex they are those of :func:`greedy`, if it prefers these to the weights of least
+    loss.
 
     Parameters
     ----------
@@ -106,6 +114,10 @@ def stacked(
     >>> stacked(values, np.array([[0.5], [1.5]]), np.ones(2)).round(4)
     array([0.75, 0.25])
     """
+    if measure is not None and not measure.is_convex:
+        usual = stacked(predictions, y, sample_weight, measure.usual)
+        found = greedy(predictions, y, sample_weight, measure)
+        return found if measure.prefers(found, usual, predictions, y, sample_weight) else usual
     loss = _loss_of_weights(predictions, y, sample_weight, measure)
     weights = _from_the_best(loss, len(predictions))
     gradient = loss(weights)[1]
@@ -177,19 +189,25 @@ def greedy(
     """Select cycles one by one, with replacement (Caruana et al. 2004, section 2.1).
 
     Each round adds the cycle that lowers the loss of the mean most; the best round counts, or
-    equal weights where no round is as good.
+    equal weights where no round is as good. By a measure that is not convex, which takes long to
+    ask, two rounds without gain are the last, and there are fewer.
     Parameters and result are those of :func:`stacked`.
     """
     loss = _loss_of_weights(predictions, y, sample_weight, measure)
     counts, best, least = np.zeros(len(predictions)), np.zeros(0), np.inf
-    for _ in range(_ROUNDS):
+    is_quick, since = measure is None or measure.is_convex, 0
+    for _ in range(_ROUNDS if is_quick else max(3, _ASKED // len(predictions))):
         candidates = counts + np.eye(len(predictions))
         candidates /= candidates[0].sum()
         losses = [loss(weights)[0] for weights in candidates]
         chosen = int(np.argmin(losses))
         counts[chosen] += 1
         if losses[chosen] < least:
-            best, least = candidates[chosen], losses[chosen]
+            best, least, since = candidates[chosen], losses[chosen], 0
+            continue
+        since += 1
+        if since == _NO_GAIN and not is_quick:
+            break
     equal = all_cycles(len(predictions))
     return equal if loss(equal)[0] < least else best
 
@@ -258,7 +276,8 @@ def cycle_weights(
         return last_cycles(n_cycles, int(members))
     if unseen is None or not unseen.sample_weight.any():
         return all_cycles(n_cycles)
-    if members == "stacked" and before is not None:
+    is_convex = unseen.measure is None or unseen.measure.is_convex
+    if members == "stacked" and before is not None and is_convex:
         return _improve(_loss_of_weights(*unseen), np.append(before, 0.0))
     rule: Callable[..., ArrayLike] = members if callable(members) else UNSEEN_RULES[members]
     weights = _ask(rule, unseen)
@@ -324,4 +343,14 @@ def majority(probabilities: torch.Tensor, weights: torch.Tensor) -> torch.Tensor
     n_classes = probabilities.shape[-1]
     votes = nn.functional.one_hot(probabilities.argmax(dim=-1), n_classes).to(weights.dtype)
     # Rounded, so that equal sums of equal weights tie whatever their order.
+    return average(votes, weights).round(decimals=12)
+
+
+def majority_of_labels(probabilities: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Return the weight of the members that vote for each label, in shapes as :func:`average`.
+
+    Each label is voted on for itself. It is there where it has more than half of the weight: at a
+    tie it is not.
+    """
+    votes = (probabilities > 0.5).to(weights.dtype)
     return average(votes, weights).round(decimals=12)

@@ -19,6 +19,7 @@ from ._types import Array, Floats, Input, Options, Parameter
 from ._warnings import short
 from .base import BaseSnapshotEnsemble
 from .keywords import nearest
+from .weighing import decide
 
 __all__ = ["CycleCurve", "cycle_curve"]
 
@@ -78,7 +79,8 @@ def cycle_curve(
         returned.
     scoring : str or callable, default=None
         A scorer of scikit-learn's, or a function of ``(estimator, X, y)``, for the test rows of
-        each fold; it needs `cv`. None: the negative log-loss or mean squared error.
+        each fold; it needs `cv`. None: that of the estimator, else the negative log-loss or mean
+        squared error.
     n_jobs : int, default=None
         How many folds are fitted at the same time. None: one, unless within a
         ``joblib.parallel_config``.
@@ -136,9 +138,11 @@ def cycle_curve(
         if scoring is not None:
             raise ValueError(
                 f"Got scoring={short(scoring)} without cv, but expected cv=, such as cv=5: what a "
-                "fit says of its unseen rows is their log-loss or squared error."
+                "fit says of its unseen rows is their log-loss or squared error, or the scoring of "
+                "the estimator."
             )
         return _fit_all_rows(clone(estimator), X, y, groups)
+    scoring = last.scoring if scoring is None else scoring
     if scoring is None and is_classifier(last) and not hasattr(last, "predict_proba"):
         raise ValueError(
             "Got scoring=None with voting='hard', but expected scoring=, such as 'accuracy': "
@@ -276,8 +280,12 @@ def _stages(estimator: Estimator, X: Input) -> Iterator[Stage]:
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         seen = estimator[:-1].transform(X)
     if hasattr(last, "staged_predict_proba"):
+        verdict = last._fitted_.verdict
+        if verdict is not None:  # the temperature is in the probabilities
+            verdict = verdict._replace(temperature=1.0)
         for probabilities in last.staged_predict_proba(seen):
-            yield Stage(last, X, last.classes_[probabilities.argmax(axis=1)], probabilities)
+            predicted = decide(last._fitted_.targets, verdict, probabilities)
+            yield Stage(last, X, predicted, probabilities)
     else:
         for predicted in last.staged_predict(seen):
             yield Stage(last, X, predicted, None)

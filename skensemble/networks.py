@@ -3,7 +3,7 @@
 import functools
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from ._nets.by_hand import COARSE_DROPOUT, perceptrons, pull_back
+from ._nets.by_hand import COARSE_DROPOUT, mish, perceptrons, pull_back
 from ._nets.generators import drawing_from
 from ._nets.modules import Pullback
 from ._types import State
@@ -248,6 +248,43 @@ class TableNetwork(nn.Module):
             h = torch.baddbmm(bias.unsqueeze(1), h, weight.mT)
         return h
 
+    @torch.no_grad()
+    def forward_without(
+        self,
+        stacks: State,
+        X: torch.Tensor,
+        parts: Sequence[torch.Tensor],
+        values: torch.Tensor,
+    ) -> Iterator[torch.Tensor]:
+        """Yield the outputs of many such networks, whole and with some inputs at other values.
+
+        The products of the first layer are made once: of a part of the inputs only what it adds to
+        them is.
+
+        Parameters
+        ----------
+        stacks : dict of Tensor
+            See :meth:`forward_members`.
+        X : Tensor of shape (batch, n_inputs)
+            The same rows for all members.
+        parts : sequence of Tensor of int64
+            Numbers of the inputs that are set to other values together.
+        values : Tensor of shape (n_inputs,)
+            These values.
+
+        Yields
+        ------
+        outputs : Tensor of shape (members, batch, n_outputs)
+            First those of X, then those without each part.
+        """
+        scale, weight, bias, *others = self._parameters_of(stacks)
+        first = torch.baddbmm(bias.unsqueeze(1), X * scale.unsqueeze(1), weight.mT, alpha=_FASTER)
+        yield _behind_first(first.clone(), others)
+        for inputs in parts:
+            change = (values[inputs] - X[:, inputs]) * scale[:, inputs].unsqueeze(1)
+            without = torch.baddbmm(first, change, weight[:, :, inputs].mT, alpha=_FASTER)
+            yield _behind_first(without, others)
+
     def members_and_pullback(self, stacks: State, X: torch.Tensor) -> tuple[torch.Tensor, Pullback]:
         """Return the outputs in training, and the function that sets the gradients of `stacks`.
 
@@ -269,9 +306,21 @@ class TableNetwork(nn.Module):
         assert isinstance(first, ScaledLinear)
         return first
 
+    @property
+    def drops_columns(self) -> bool:
+        """Whether columns are dropped in training."""
+        return self.first.dropout > 0
+
     def _parameters_of(self, stacks: State) -> list[torch.Tensor]:
         """Return the factors of the inputs, then weight and bias of each layer."""
         return [stacks[name] for name in self._names]
+
+
+def _behind_first(h: torch.Tensor, others: list[torch.Tensor]) -> torch.Tensor:
+    """Return what the other layers make of the products of the first one, which are lost."""
+    for weight, bias in zip(others[::2], others[1::2], strict=True):
+        h = torch.baddbmm(bias.unsqueeze(1), mish(h), weight.mT)
+    return h
 
 
 def _has_few_rows(X: torch.Tensor, weight: torch.Tensor) -> bool:

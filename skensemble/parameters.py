@@ -38,6 +38,7 @@ from .defaults import (
 from .keywords import (
     TABLE_ARGUMENTS,
     KeywordParameters,
+    ScorerNames,
     check_keywords,
     find_by_name,
     in_words,
@@ -61,6 +62,11 @@ _HINTS: dict[str, dict[type, str]] = {
     "module": {object: _A_MODULE},
     "optimizer": {object: _AN_OPTIMIZER},
     "criterion": {object: "Give a class of a loss of torch.nn, its name, or an instance."},
+    "scoring": {
+        list: "Give one: it chooses the cycles.",
+        object: "Give a name, or make_scorer of a metric.",
+    },
+    "decision": {object: "Give the name of a metric of labels, such as 'f1', or a scorer."},
     "validation": {
         int: "For folds, one for each chain, set n_chains, or validation=KFold(n).",
         tuple: "Rows to judge by are given to fit, as X_val= and y_val=.",
@@ -114,6 +120,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             HasMethods(["get_n_splits"]),
             None,
         ],
+        "scoring": [ScorerNames(), callable, None],
         "early_stopping": ["boolean", StrOptions({"auto"})],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
@@ -140,6 +147,8 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
 
     #: The skorch class that trains where `net` is None.
     _net_class: ClassVar[type[NeuralNet]]
+    #: The same for several labels a row.
+    _label_net_class: ClassVar[type[NeuralNet]]
 
     @abstractmethod
     def _targets(self) -> Targets:
@@ -154,9 +163,10 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
                 "the one that is meant for it."
             )
         check_keywords(self._keywords(), self._get_param_names(), self._keyword_takers())
-        self._check_schedule()
+        _refuse_votes(metrics_of(self), getattr(self, "voting", "soft"))
+        _check_schedule(self)
         self._check_nonlinearity()
-        self._check_table()
+        _check_table(self._by_prefix("table"))
         if self.restart == "cold":
             _refuse_mappers(self.callbacks or [])
             for part in (self.module, *self._by_prefix("module").values()):
@@ -172,7 +182,9 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         if self._device().type != "cpu" or self.module is not None or self.net or self.callbacks:
             return False
         parts = (self.criterion, self.optimizer, self.schedule, self.members)
-        if any(not getattr(p, "__module__", "torch.").startswith("torch.") for p in parts):
+        parts += tuple(metrics_of(self).values())
+        theirs = ("torch.", "sklearn.")
+        if any(not getattr(p, "__module__", "torch.").startswith(theirs) for p in parts):
             return False
         prefixes = ("iterator_train", "iterator_valid", "callbacks", "net")
         return not any(map(self._by_prefix, prefixes))
@@ -231,30 +243,6 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             "what is to change them at the end of the module."
         )
 
-    def _check_schedule(self) -> None:
-        options = self._by_prefix("schedule")
-        burn_in = options.pop("burn_in_epochs", 0)
-        if not isinstance(burn_in, Real) or not 0 <= float(burn_in) < np.inf:
-            raise InvalidParameterError(
-                f"Got schedule__burn_in_epochs={short(burn_in)}, but expected a number of at "
-                "least 0. Without it there is no burn-in."
-            )
-        try:
-            schedules.check_options(self.schedule, lr=self._highest_lr(), **options)
-        except ValueError as error:
-            which = str(error).removeprefix("Got ").partition("=")[0]
-            given = "optimizer__lr" if which == "lr" else f"schedule__{which}"
-            raise InvalidParameterError(f"{error} It is set by {given}=.") from error
-
-    def _check_table(self) -> None:
-        for name, value in self._by_prefix("table").items():
-            least = TABLE_ARGUMENTS[name]
-            if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
-                raise InvalidParameterError(
-                    f"Got table__{name}={short(value)}, but expected an integer of at least "
-                    f"{least}. Leave it out for one by the number of rows."
-                )
-
     def _optimizer(self) -> tuple[Parameter, Options]:
         """Return the optimizer, and its arguments unless keywords say otherwise."""
         if self.optimizer == "auto":
@@ -292,15 +280,23 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
                     "warm_start=False."
                 )
 
+    #: Losses by names that torch has not, or has for something else.
+    _named_losses: ClassVar[dict[str, type[nn.Module]]] = {}
+
     def _named_criterion(self) -> Parameter:
         """Return the criterion, found where it is given by name; None where it is not given."""
-        if isinstance(self.criterion, str):
-            return find_by_name("criterion", self.criterion, nn, nn.Module)
-        return self.criterion
+        if not isinstance(self.criterion, str):
+            return self.criterion
+        own = self._named_losses.get(self.criterion.lower())
+        if own is not None:
+            return own
+        return find_by_name("criterion", self.criterion, nn, nn.Module, self._named_losses)
 
-    def _criterion(self) -> Parameter:
+    def _criterion(self, targets: Targets | None = None) -> Parameter:
+        """Return the criterion, by custom that of the targets, of which y may decide the kind."""
         named = self._named_criterion()
-        return self._targets().default_criterion if named is None else named
+        targets = self._targets() if targets is None else targets
+        return targets.default_criterion if named is None else named
 
     def _module(self) -> Parameter:
         return TableNetwork if self.module is None else self.module
@@ -310,23 +306,30 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         return getattr(made, "__name__", repr(made))
 
     def _recipe(
-        self, sizes: Options, shape: tuple[int, int], n_chains: int, *, is_small: bool
+        self,
+        sizes: Options,
+        shape: tuple[int, int],
+        n_chains: int,
+        targets: Targets,
+        *,
+        is_small: bool,
     ) -> Recipe:
         """Say what the nets of a fit are made of.
 
         `sizes` are what the data decide; `shape` has the numbers of rows and columns.
         """
         n_samples = shape[0]
+        own_net = self._label_net_class if targets.has_sigmoids else self._net_class
         optimizer, defaults = self._optimizer()
         if self.module is None:
             column_dropout = auto_column_dropout(n_samples, is_classifier(self))
             hidden = auto_hidden(n_samples, n_chains, is_classifier(self))
             sizes = {**sizes, "column_dropout": column_dropout, "hidden": hidden}
         return Recipe(
-            net_class=self._net_class if self.net is None else self.net,
+            net_class=own_net if self.net is None else self.net,
             module=self._module(),
             module_name=self._module_name(),
-            criterion=self._criterion(),
+            criterion=self._criterion(targets),
             optimizer=optimizer,
             optimizer_defaults=defaults,
             keywords={
@@ -364,11 +367,12 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         """Say which chains and folds are asked for."""
         asked = self.validation, self.n_chains, self.members
         is_calibrated = getattr(self, "calibrate", False) is True
-        return Asked(*asked, self.module is None, is_classifier(self), is_calibrated)
+        is_built_in = self.module is None
+        return Asked(*asked, is_built_in, is_classifier(self), is_calibrated, metrics_of(self))
 
     def _rule(self, targets: Targets) -> Parameter:
         """Return the rule for members: "auto" looks at unseen rows where the loss is known."""
-        is_known = self.members != "auto" or targets.is_loss_known
+        is_known = self.members != "auto" or targets.is_loss_known or self.scoring is not None
         return self.members if is_known else "all"
 
     def _batch_size(self, n_samples: int) -> int:
@@ -413,6 +417,49 @@ def _word_default(owner: type, name: str) -> str:
         if name in taken:
             return f" The default is {short(taken[name].default)}."
     return ""
+
+
+def metrics_of(estimator: NetParameters) -> Options:
+    """Return the user's metrics of unseen rows by their parameters; None: there is none."""
+    return {"scoring": estimator.scoring, "decision": getattr(estimator, "decision", None)}
+
+
+def _refuse_votes(metrics: Options, voting: str) -> None:
+    """Refuse metrics of predictions where unseen rows know none like them: each has few votes."""
+    for name, metric in metrics.items():
+        if metric is not None and voting == "hard":
+            raise InvalidParameterError(
+                f"Got {name}={short(metric)} with voting='hard', but expected voting='soft': "
+                "unseen rows are judged by probabilities, and votes would be other predictions."
+            )
+
+
+def _check_schedule(estimator: NetParameters) -> None:
+    """Check the shape of a cycle, its options, and the burn-in."""
+    options = estimator._by_prefix("schedule")
+    burn_in = options.pop("burn_in_epochs", 0)
+    if not isinstance(burn_in, Real) or not 0 <= float(burn_in) < np.inf:
+        raise InvalidParameterError(
+            f"Got schedule__burn_in_epochs={short(burn_in)}, but expected a number of at "
+            "least 0. Without it there is no burn-in."
+        )
+    try:
+        schedules.check_options(estimator.schedule, lr=estimator._highest_lr(), **options)
+    except ValueError as error:
+        which = str(error).removeprefix("Got ").partition("=")[0]
+        given = "optimizer__lr" if which == "lr" else f"schedule__{which}"
+        raise InvalidParameterError(f"{error} It is set by {given}=.") from error
+
+
+def _check_table(options: Options) -> None:
+    """Check the arguments of the encoder of tables."""
+    for name, value in options.items():
+        least = TABLE_ARGUMENTS[name]
+        if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+            raise InvalidParameterError(
+                f"Got table__{name}={short(value)}, but expected an integer of at least "
+                f"{least}. Leave it out for one by the number of rows."
+            )
 
 
 def _refuse_mappers(callbacks: Sequence[object]) -> None:

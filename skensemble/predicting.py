@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils.metaestimators import available_if
 
-from ._data.targets import squeeze_output
 from ._types import Array, Floats, Input
-from ._uncertainty.temperature import temper
 from .base import BaseSnapshotEnsemble
-from .fitted import Pool
-from .members import at_most_one, average, majority
+from .fitted import Fitted, Pool
+from .members import at_most_one, average
+from .weighing import decide
 
 
 def _votes_softly(estimator: Any) -> bool:
@@ -31,7 +30,9 @@ class ClassPredictions(BaseSnapshotEnsemble):
     def predict(self, X: Input) -> Array:
         """Class of each row: that with the highest mean probability, or with most votes.
 
-        Members of weight 0 are not computed.
+        Of several labels a row, 1 for those with more than one half, and 0 for the others.
+        Members of weight 0 are not computed. With a `decision` the second of two classes is
+        predicted where its probability is above ``threshold_``.
 
         Parameters
         ----------
@@ -40,10 +41,11 @@ class ClassPredictions(BaseSnapshotEnsemble):
 
         Returns
         -------
-        y : ndarray of shape (n_samples,)
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
         """
         fitted, source = self._read(X)
-        return fitted.targets.decode(fitted.ensemble(source, self._pool()))
+        combined = fitted.ensemble(source, self._pool(fitted))
+        return decide(fitted.targets, fitted.verdict, combined)
 
     @available_if(_votes_softly)
     def predict_proba(self, X: Input) -> Floats:
@@ -61,10 +63,11 @@ class ClassPredictions(BaseSnapshotEnsemble):
         Returns
         -------
         p : ndarray of float64 of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``; rows sum to 1.
+            Columns in the order of ``classes_``; rows sum to 1. With several labels a row there is
+            a column for each label, and rows sum to anything.
         """
         fitted, source = self._read(X)
-        return at_most_one(temper(fitted.ensemble(source), fitted.temperature))
+        return at_most_one(fitted.targets.temper(fitted.ensemble(source), fitted.temperature))
 
     @available_if(_votes_softly)
     def predict_log_proba(self, X: Input) -> Floats:
@@ -94,11 +97,11 @@ class ClassPredictions(BaseSnapshotEnsemble):
 
         Yields
         ------
-        y : ndarray of shape (n_samples,)
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
         """
         fitted, source = self._read(X)
-        for stage in fitted.stages(source, self._pool()):
-            yield fitted.targets.decode(stage)
+        for stage in fitted.stages(source, self._pool(fitted)):
+            yield decide(fitted.targets, fitted.verdict, stage)
 
     @available_if(_votes_softly)
     def staged_predict_proba(self, X: Input) -> Iterator[Floats]:
@@ -116,7 +119,8 @@ class ClassPredictions(BaseSnapshotEnsemble):
         p : ndarray of float64 of shape (n_samples, n_classes)
         """
         fitted, source = self._read(X)
-        yield from at_most_one(temper(fitted.stages(source), fitted.temperature))
+        stages = fitted.targets.temper(fitted.stages(source), fitted.temperature)
+        yield from at_most_one(stages)
 
     def predict_members(self, X: Input) -> Floats:
         """Class probabilities of every snapshot, whatever its weight.
@@ -134,9 +138,9 @@ class ClassPredictions(BaseSnapshotEnsemble):
         fitted, source = self._read(X)
         return fitted.each_member(source)
 
-    def _pool(self) -> Pool:
+    def _pool(self, fitted: Fitted) -> Pool:
         """Return how members are combined: by their probabilities or by their votes."""
-        return majority if self.voting == "hard" else average
+        return fitted.targets.vote if self.voting == "hard" else average
 
 
 class ValuePredictions(BaseSnapshotEnsemble):
@@ -145,7 +149,9 @@ class ValuePredictions(BaseSnapshotEnsemble):
     def predict(self, X: Input) -> Floats:
         """Weighted mean of the members' predictions.
 
-        The weights are ``member_weights_``; members of weight 0 are not computed.
+        The weights are ``member_weights_``; members of weight 0 are not computed. With
+        ``distribution="quantiles"`` it is the mean of the distribution that these quantiles are of:
+        between two levels they lie on a line, and beyond the outermost ones they stay as there.
 
         Parameters
         ----------
@@ -157,10 +163,10 @@ class ValuePredictions(BaseSnapshotEnsemble):
         y : ndarray of float64 of shape (n_samples,) or (n_samples, n_outputs)
         """
         fitted, source = self._read(X)
-        return squeeze_output(fitted.ensemble(source))
+        return fitted.targets.decode(fitted.ensemble(source))
 
     def staged_predict(self, X: Input) -> Iterator[Floats]:
-        """Values predicted after 1, 2, … M cycles of all chains.
+        """Values predicted after 1, 2, … M cycles of all chains, as :meth:`predict` returns them.
 
         Each stage has the weights that the rule `members` gives to its cycles alone.
 
@@ -174,10 +180,10 @@ class ValuePredictions(BaseSnapshotEnsemble):
         y : ndarray of float64 of shape (n_samples,) or (n_samples, n_outputs)
         """
         fitted, source = self._read(X)
-        yield from squeeze_output(fitted.stages(source))
+        yield from fitted.targets.decode(fitted.stages(source))
 
     def predict_members(self, X: Input) -> Floats:
-        """Predictions of every snapshot, whatever its weight.
+        """Predictions of every snapshot, whatever its weight, as :meth:`predict` returns them.
 
         Parameters
         ----------
@@ -191,4 +197,4 @@ class ValuePredictions(BaseSnapshotEnsemble):
             In the order of ``snapshots_``.
         """
         fitted, source = self._read(X)
-        return squeeze_output(fitted.each_member(source))
+        return fitted.targets.decode(fitted.each_member(source))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from numpy.typing import ArrayLike
@@ -11,6 +11,8 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 from skorch import NeuralNet
 
+from ._compat import StrOptions
+from ._data.named_targets import CRITERIA, targets_of
 from ._data.targets import RealTargets
 from ._training.net import RegressorNet
 from ._types import (
@@ -18,17 +20,20 @@ from ._types import (
     Input,
     Members,
     ModuleLike,
+    Options,
     Parameter,
     PathLike,
     RandomState,
     Schedule,
+    Scoring,
     Validation,
 )
 from .export import OnnxExport
+from .importance import ColumnImportance
 from .uncertainty import ValueUncertainty
 
 
-class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ValueUncertainty):
+class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ColumnImportance, ValueUncertainty):
     """Networks trained over several cycles, whose snapshots predict together.
 
     Within one run of stochastic gradient descent the learning rate falls and restarts `n_cycles`
@@ -79,12 +84,23 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ValueUncertainty):
         ``torch.optim``. "auto": ``torch.optim.AdamW`` with ``betas=(0.9, 0.97)``, for a `module` of
         your own ``(0.9, 0.99)``, and no weight decay, unless ``optimizer__*`` say otherwise.
     criterion : nn.Module class or instance, or str, default=None
-        The loss of the outputs, or the name of one of torch's, such as "huber". None:
+        The loss of the outputs, or the name of one of torch's, such as "l1". None:
         ``torch.nn.MSELoss``. Where it means the same in any unit of y, y is centred and scaled to a
         standard deviation of 1 for training, and predictions are scaled back: with MSE, L1,
         SmoothL1 and Huber (whose ``beta`` and ``delta`` count in standard deviations), and with a
         loss of your own, such as a pinball loss, for which a trial shows it. Any other sees y as it
-        is, unless ``criterion__scale_target=True``.
+        is, unless ``criterion__scale_target=True``. Of the names of scikit-learn's boosting
+        "squared_error", "absolute_error", "huber", "quantile" (of ``criterion__quantile``, by
+        default 0.5), "poisson" and "gamma", the last two predict the mean of y times the
+        exponential of the outputs; y is at least 0, or above 0. Cycles are compared by the loss so
+        named, "poisson" and "gamma" by their deviance.
+    distribution : {"quantiles"} or None, default=None
+        "quantiles": the network has an output for each level of a grid of quantiles, trained by the
+        mean pinball loss. :meth:`predict_quantiles` predicts them, :meth:`predict` the mean, and
+        :meth:`predict_interval` rests on them. The levels are ``criterion__levels``, by default
+        0.01, 0.025, 0.05, 0.1, 0.15, … 0.95, 0.975, 0.99; `criterion` must be None. A `module` of
+        your own has as many outputs for each column of y, which are sorted. For each unseen row the
+        estimator keeps as many numbers.
     n_chains : int or "auto", default="auto"
         Number of copies of the network, each with its own initialisation, batches and fold. The
         snapshots of one run are alike; those of several chains differ more ([4]_). It is clipped
@@ -118,6 +134,12 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ValueUncertainty):
         Which columns the built-in network takes as categories. "from_dtype": those whose type in
         a frame says so, and strings. A list of names or positions, or a mask: only these; any
         other column that is not a number is refused. None: no column. See Notes.
+    scoring : str or callable, default=None
+        What weighs the cycles, ends runs and is reported of unseen rows: the name of a scorer of
+        scikit-learn, or a ``scorer(estimator, X, y)``, for which `X` has row numbers. It gets the
+        weights of rows if it takes them (with metadata routing: requests them). By a metric that is
+        no loss, "stacked" is "greedy" where that beats the weights of least loss by more than the
+        standard error over folds, and a run ends once neither gains. None: see Notes.
     time_limit : float, default=None
         Seconds from the call of `fit` to its end. The cycles are shortened, or fewer, so that the
         last one ends in time; at least one is trained. Only a limit that shortens them changes the
@@ -189,11 +211,16 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ValueUncertainty):
         Number of chains.
     validation_score_ : float
         Negative mean squared error of the unseen rows under the weights of the cycles, in squared
-        units of y; of several outputs the mean. Higher is better. Only where there are unseen rows.
+        units of y; of several outputs the mean; or their `scoring`. With a `criterion` of
+        scikit-learn's names the negative mean of that loss or deviance, and with quantiles the
+        negative mean pinball loss over the levels, in units of y. Higher is better. Only where
+        there are unseen rows.
     validation_r2_ : float
         Coefficient of determination R2 of the same predictions, the mean over the outputs.
     cycle_scores_ : ndarray of float64 of shape (`n_cycles_`,)
         This score after 1, 2, … cycles.
+    quantile_levels_ : ndarray of float64 of shape (n_levels,)
+        Levels of the quantiles. Only with ``distribution="quantiles"``.
     oof_prediction_ : ndarray of float64 of shape (n_samples,) or (n_samples, n_outputs)
         Prediction of each row of the last fit, out of fold; NaN where all chains were trained on
         it. Only with several chains that leave out rows.
@@ -221,9 +248,10 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ValueUncertainty):
     are few numbers, yet with few rows they make the score slightly optimistic. Weights of
     rows count in both.
 
-    Cycles are compared by the squared error of `predict`, for any `criterion`; several outputs
-    count alike, each divided by its standard deviation. A criterion that is
-    not a loss of differences, such as ``PoissonNLLLoss``, may have outputs on another scale than y;
+    Cycles are compared by `scoring`, by the pinball loss of quantiles, by a `criterion` of
+    scikit-learn's names, or by the squared error of `predict` for any other; several outputs
+    count alike there, each divided by its standard deviation. Any other criterion that is not a
+    loss of differences, such as ``PoissonNLLLoss``, may have outputs on another scale than y;
     "auto" is then "all" for `members` and False for `early_stopping`.
 
     With ``early_stopping="auto"`` a run ends early wherever there are unseen rows. A cycle
@@ -270,7 +298,12 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ValueUncertainty):
     True
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
+        **ValueUncertainty._parameter_constraints,
+        "distribution": [StrOptions({"quantiles"}), None],
+    }
     _net_class = RegressorNet
+    _named_losses = CRITERIA
 
     def __init__(
         self,
@@ -285,12 +318,14 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ValueUncertainty):
         restart: str = "warm",
         optimizer: type[torch.optim.Optimizer] | str = "auto",
         criterion: CriterionLike | None = None,
+        distribution: str | None = None,
         n_chains: int | str = "auto",
         members: Members = "auto",
         validation: Validation | None = "auto",
         early_stopping: bool | str = "auto",
         n_iter_no_change: int = 1,
         categorical_features: ArrayLike | None = "from_dtype",
+        scoring: Scoring | None = None,
         time_limit: float | None = None,
         checkpoint_dir: PathLike | None = None,
         n_jobs: int | None = None,
@@ -314,12 +349,14 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ValueUncertainty):
             restart=restart,
             optimizer=optimizer,
             criterion=criterion,
+            distribution=distribution,
             n_chains=n_chains,
             members=members,
             validation=validation,
             early_stopping=early_stopping,
             n_iter_no_change=n_iter_no_change,
             categorical_features=categorical_features,
+            scoring=scoring,
             time_limit=time_limit,
             checkpoint_dir=checkpoint_dir,
             n_jobs=n_jobs,
@@ -356,8 +393,10 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ValueUncertainty):
 
     def _targets(self) -> RealTargets:
         options = self._by_prefix("criterion")
-        asked = options.pop("scale_target", None)
-        return RealTargets.of(self._named_criterion(), options, asked)
+        return targets_of(self.criterion, self._named_criterion(), options, self.distribution)
+
+    def _made_of(self) -> Options:
+        return {**super()._made_of(), "distribution": self.distribution}
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

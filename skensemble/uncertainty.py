@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 
+from ._data.quantile_targets import QuantileTargets
 from ._data.targets import squeeze_output
 from ._types import Array, Floats, Input, RandomState
 from ._uncertainty import conformal
-from ._uncertainty.spread import late_cycles, scales_of
 from ._warnings import short
 from .fitted import Fitted
+from .intervals import choose_method, make_intervals
 from .predicting import ClassPredictions, ValuePredictions
-
-#: How intervals are made.
-_METHODS = ("cv+", "normalized")
 
 #: What to do where no row says how far off predictions are.
 _REMEDY = (
@@ -73,7 +73,9 @@ class ClassUncertainty(ClassPredictions):
         -------
         sets : ndarray of bool of shape (n_samples, n_classes)
             Columns in the order of ``classes_``. For several values of `coverage` they lie along a
-            first axis.
+            first axis. With several labels a row the shape is (n_samples, n_labels, 2): each label
+            has a set of its own of what it may be, 0 or 1, and is covered for itself. These sets
+            are the smallest ([2]_).
 
         Raises
         ------
@@ -93,6 +95,8 @@ class ClassUncertainty(ClassPredictions):
         ----------
         .. [1] Y. Romano, M. Sesia and E. Candès, "Classification with Valid and Adaptive Coverage",
            NeurIPS 2020.
+        .. [2] M. Sadinle, J. Lei and L. Wasserman, "Least Ambiguous Set-Valued Classifiers with
+           Bounded Error Levels", Journal of the American Statistical Association 114, 2019.
 
         Examples
         --------
@@ -108,26 +112,32 @@ class ClassUncertainty(ClassPredictions):
         """
         coverages, is_single = _coverages(coverage)
         fitted, source = self._read(X)
-        conformity = _conformity(fitted)
-        if class_conditional:
-            counts = conformity.count_by_class(fitted.targets.n_outputs)
-            for label, n_samples in zip(
-                fitted.targets.attributes()["classes_"], counts, strict=True
-            ):
-                _check_enough(coverages, n_samples, f" of the class {label!r}")
-        else:
-            _check_enough(coverages, conformity.n_samples)
-        models, draws = fitted.judged(source), None
-        if random_state is not None:
-            generator = check_random_state(random_state)
-            n_new = models.shape[1]
-            draws = generator.uniform(size=conformity.n_samples), generator.uniform(size=n_new)
-        rule = conformal.class_sets if class_conditional else conformal.sets
-        made = np.array([rule(conformity, models, share, draws) for share in coverages])
-        if draws is None:
-            best = fitted.ensemble(source).argmax(axis=1)
-            made[:, np.arange(len(best)), best] = True
-        return made[0] if is_single else made
+        targets = fitted.targets
+        if targets.has_sigmoids and random_state is not None:
+            raise ValueError(
+                f"Got random_state={short(random_state)} with several labels a row, but expected "
+                "None: nothing is drawn for the sets of labels."
+            )
+        asked = targets.by_question(_conformity(fitted))
+        for k, conformity in enumerate(asked):
+            if not class_conditional:
+                _check_enough(coverages, conformity.n_samples)
+                continue
+            n_answers = targets.n_outputs if len(asked) == 1 else 2
+            for answer, n_samples in enumerate(conformity.count_by_class(n_answers)):
+                _check_enough(coverages, n_samples, targets.word_answer(k, answer))
+        models = targets.questions(fitted.judged(source))
+        generator = None if random_state is None else check_random_state(random_state)
+        rule = functools.partial(
+            conformal.class_sets if class_conditional else conformal.sets,
+            scored_by=targets.score_answers,
+        )
+        made = [_sets(*of, coverages, rule, generator) for of in zip(asked, models, strict=True)]
+        if generator is None:
+            for sets, p in zip(made, targets.questions(fitted.ensemble(source)), strict=True):
+                sets[:, np.arange(len(p)), p.argmax(axis=1)] = True
+        whole = made[0] if len(made) == 1 else np.stack(made, axis=2)
+        return whole[0] if is_single else whole
 
     def predict_uncertainty(self, X: Input) -> Uncertainty:
         """Where doubt about the class of each row comes from.
@@ -142,10 +152,10 @@ class ClassUncertainty(ClassPredictions):
 
         Returns
         -------
-        uncertainty : namedtuple of ndarrays of shape (n_samples,)
+        uncertainty : namedtuple of ndarrays of shape (n_samples,) or (n_samples, n_labels)
             ``total``, ``aleatoric`` and ``epistemic``, in nats, from 0 to the logarithm of the
-            number of classes. Members are weighted by ``member_weights_``, before
-            ``temperature_``.
+            number of classes; with several labels a row those of each label. Members are weighted
+            by ``member_weights_``, before ``temperature_``.
 
         References
         ----------
@@ -163,15 +173,39 @@ class ClassUncertainty(ClassPredictions):
         True
         """
         fitted, source = self._read(X)
-        total, aleatoric = fitted.entropies(source)
+        total, aleatoric = map(squeeze_output, fitted.entropies(source))
         return Uncertainty(total, aleatoric, np.maximum(total - aleatoric, 0))
+
+
+def _sets(
+    conformity: conformal.Conformity,
+    models: Floats,
+    coverages: list[float],
+    rule: Callable[..., Array],
+    generator: np.random.RandomState | None,
+) -> Array:
+    """Return sets for each coverage, (n_coverages, n, n_classes)."""
+    draws = None
+    if generator is not None:
+        n_new = models.shape[1]
+        draws = generator.uniform(size=conformity.n_samples), generator.uniform(size=n_new)
+    return np.array([rule(conformity, models, share, draws) for share in coverages])
+
+
+def _predicts_quantiles(estimator: Any) -> bool:
+    """There are quantiles where the parameters ask for them."""
+    if estimator.distribution == "quantiles":
+        return True
+    raise AttributeError(
+        "Got distribution=None, but predict_quantiles needs distribution='quantiles'."
+    )
 
 
 class ValueUncertainty(ValuePredictions):
     """Intervals that hold the true value, and where doubt comes from."""
 
     def predict_interval(
-        self, X: Input, coverage: float | Sequence[float] = 0.9, *, method: str = "cv+"
+        self, X: Input, coverage: float | Sequence[float] = 0.9, *, method: str | None = None
     ) -> Floats:
         """Intervals in which the true value lies, for so large a share of new rows.
 
@@ -186,10 +220,14 @@ class ValueUncertainty(ValuePredictions):
             Rows to predict.
         coverage : float or sequence of float, default=0.9
             Share of new rows whose value is to lie in its interval, between 0 and 1.
-        method : {"cv+", "normalized"}, default="cv+"
+        method : {"cv+", "normalized", "cqr"} or None, default=None
+            None: "cqr" with ``distribution="quantiles"``, else "cv+".
             "cv+": errors are as large everywhere, so that all intervals of a fold's model are as
             wide. "normalized": errors grow with the spread of a chain's later cycles, by a rule
             that is learned from the unseen rows; intervals are wider where the network is in doubt.
+            "cqr": between two of the predicted quantiles, moved by how far the values of unseen
+            rows lie outside of theirs ([2]_, eq. 6, in the form of CV+). It needs quantiles, and
+            with them "normalized" is the same, but for moves in proportion to that spread.
 
         Returns
         -------
@@ -201,7 +239,7 @@ class ValueUncertainty(ValuePredictions):
         ------
         ValueError
             If `coverage` is not between 0 and 1, if no rows were left out, or if they are too few
-            for it.
+            for it; if `method` needs quantiles, and there are none.
 
         Notes
         -----
@@ -215,6 +253,8 @@ class ValueUncertainty(ValuePredictions):
         ----------
         .. [1] R. F. Barber, E. J. Candès, A. Ramdas and R. J. Tibshirani, "Predictive inference
            with the jackknife+", The Annals of Statistics 49(1), 2021.
+        .. [2] Y. Romano, E. Patterson and E. J. Candès, "Conformalized Quantile Regression",
+           NeurIPS 2019.
 
         Examples
         --------
@@ -226,19 +266,75 @@ class ValueUncertainty(ValuePredictions):
         >>> bool(((low <= y) & (y <= high)).mean() >= 0.9)
         True
         """
-        if method not in _METHODS:
-            raise ValueError(f"Got method={short(method)}, but expected one of {_METHODS}.")
         coverages, is_single = _coverages(coverage)
         fitted, source = self._read(X)
+        method = choose_method(method, fitted.targets)
         conformity = _conformity(fitted)
         _check_enough(coverages, conformity.n_samples)
-        centers = fitted.judged(source)
-        spreads = None
-        if method == "normalized":
-            spreads = fitted.judged_spread(source, late_cycles(fitted.n_cycles))
-        made = np.array([_intervals(conformity, centers, spreads, share) for share in coverages])
-        made = squeeze_output(made)
+        each = make_intervals(fitted, source, conformity, coverages, method)
+        made = squeeze_output(np.array(each))
         return made[0] if is_single else made
+
+    @available_if(_predicts_quantiles)
+    def predict_quantiles(self, X: Input, q: float | Sequence[float] | None = None) -> Floats:
+        """Quantiles of the value of each row, those of the members averaged; they never cross.
+
+        Only with ``distribution="quantiles"``. The average is that of quantiles, level by level,
+        under ``member_weights_``, so that it keeps the members' width.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows to predict.
+        q : float or sequence of float, default=None
+            Levels above 0 and below 1, in any order. Between two levels of the network quantiles
+            lie on a line; outside of its grid they are those of the nearest level. None:
+            ``quantile_levels_``.
+
+        Returns
+        -------
+        quantiles : ndarray of float64 of shape (n_samples, n_levels)
+            In units of y; (n_samples, n_levels, n_outputs) for several outputs, as
+            :func:`skensemble.metrics.crps_quantile_loss` takes them. A single number as `q` drops
+            the axis of levels.
+
+        Raises
+        ------
+        ValueError
+            If `q` is not above 0 and below 1.
+
+        Notes
+        -----
+        These are what the networks say. :meth:`predict_interval` corrects them by unseen rows.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from skensemble import SnapshotEnsembleRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = SnapshotEnsembleRegressor(
+        ...     distribution="quantiles", max_epochs=20, random_state=0
+        ... ).fit(X, y)
+        >>> quartiles = model.predict_quantiles(X, [0.25, 0.5, 0.75])
+        >>> quartiles.shape
+        (442, 3)
+        >>> bool((quartiles[:, 0] <= quartiles[:, 2]).all())
+        True
+        """
+        asked, is_single = None, False
+        if q is not None:
+            asked, is_single = _shares(q, "q")
+        fitted, source = self._read(X)
+        targets = fitted.targets
+        if not isinstance(targets, QuantileTargets):
+            raise ValueError(
+                "Got an ensemble that predicts no quantiles, but expected one that was fitted with "
+                "distribution='quantiles': fit anew."
+            )
+        values = fitted.ensemble(source)
+        levels = np.array(targets.levels if asked is None else asked)
+        made = squeeze_output(np.swapaxes(targets.quantiles(values, levels), 1, 2))
+        return made[:, 0] if is_single else made
 
     def predict_uncertainty(self, X: Input) -> Uncertainty:
         """Where doubt about the value of each row comes from, as variances.
@@ -253,7 +349,9 @@ class ValueUncertainty(ValuePredictions):
         uncertainty : namedtuple of ndarrays of shape (n_samples,) or (n_samples, n_outputs)
             In squared units of y. ``epistemic`` is the variance of the members' predictions, under
             ``member_weights_``. ``aleatoric`` is the noise: the mean squared error of unseen rows,
-            one number for all rows, and NaN where there are none. ``total`` is their sum.
+            one number for all rows, and NaN where there are none; with
+            ``distribution="quantiles"`` the variance of each row's distribution, the mean over the
+            members. ``total`` is their sum.
 
         Examples
         --------
@@ -265,36 +363,25 @@ class ValueUncertainty(ValuePredictions):
         (442,)
         """
         fitted, source = self._read(X)
-        epistemic = fitted.variance(source)
-        noise = np.full(epistemic.shape[1], np.nan)
-        if fitted.verdict is not None and (found := fitted.verdict.conformity) is not None:
-            residuals = found.scores[:, : len(noise)]
-            noise = np.average(residuals**2, axis=0, weights=found.weight)
-        aleatoric = np.broadcast_to(noise, epistemic.shape).copy()
+        epistemic, aleatoric = fitted.variances(source)
+        if not fitted.targets.levels:
+            noise = np.full(epistemic.shape[1], np.nan)
+            if fitted.verdict is not None and (found := fitted.verdict.conformity) is not None:
+                residuals, _ = fitted.targets.residuals(found.scores)
+                noise = np.average(residuals**2, axis=0, weights=found.weight)
+            aleatoric = np.broadcast_to(noise, epistemic.shape).copy()
         return Uncertainty(
             *(squeeze_output(part) for part in (aleatoric + epistemic, aleatoric, epistemic))
         )
 
 
-def _intervals(
-    conformity: conformal.Conformity, centers: Floats, spreads: Floats | None, coverage: float
-) -> Floats:
-    """Return intervals of shape (n, 2, k)."""
-    k = centers.shape[2]
-    residuals, known = conformity.scores[:, :k], conformity.scores[:, k:]
-    if spreads is None:
-        return conformal.intervals(conformity._replace(scores=residuals), centers, coverage)
-    scaled, scales = np.empty_like(residuals), np.empty_like(centers)
-    for j in range(k):
-        given = known[:, j], residuals[:, j], conformity.weight
-        scaled[:, j] = residuals[:, j] / scales_of(*given, known[:, j])
-        scales[:, :, j] = scales_of(*given, spreads[:, :, j])
-    return conformal.intervals(conformity._replace(scores=scaled), centers, coverage, scales)
-
-
 def _coverages(coverage: float | Sequence[float]) -> tuple[list[float], bool]:
     """Return shares as a list, and whether there was one alone."""
-    asked: ArrayLike = coverage
+    return _shares(coverage, "coverage")
+
+
+def _shares(given: float | Sequence[float], name: str) -> tuple[list[float], bool]:
+    asked: ArrayLike = given
     try:
         shares = np.asarray(asked, dtype=np.float64)
         is_right = shares.ndim < 2 and shares.size > 0 and bool(((shares > 0) & (shares < 1)).all())
@@ -302,7 +389,7 @@ def _coverages(coverage: float | Sequence[float]) -> tuple[list[float], bool]:
         is_right = False
     if not is_right:
         raise ValueError(
-            f"Got coverage={short(coverage)}, but expected shares between 0 and 1, such as 0.9."
+            f"Got {name}={short(given)}, but expected shares between 0 and 1, such as 0.9."
         )
     return np.atleast_1d(shares).tolist(), shares.ndim == 0
 

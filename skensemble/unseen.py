@@ -18,11 +18,11 @@ from ._nets.inference import chunk_size, first_not_finite, is_known, member_outp
 from ._nets.snapshots import Snapshots
 from ._nets.workers import in_threads
 from ._training.net import SnapshotNet
-from ._types import Array, Batch, Floats, Members, State
+from ._types import Array, Batch, Floats, Members, Scoring, State
 from ._uncertainty.conformal import Conformity
 from ._uncertainty.spread import late_cycles, spread_of
-from ._uncertainty.temperature import Temperature, find_temperature
 from .members import Unseen, cycle_weights
+from .scoring import EVEN, Decision, ScorerMeasure, measure_by
 
 #: A cycle is a gain where it lowers the loss by more than this part of it for each doubling of the
 #: steps. On 13 tables of at most 3,000 rows (two splits), one cycle without gain by this rule took
@@ -33,6 +33,9 @@ _LEAST_GAIN = 5e-4
 #: Above this many probabilities a cycle, they are kept in float32.
 _LARGE = 500_000
 
+#: Parts of rows that all chains leave out.
+_N_PARTS = 8
+
 #: Rows that are combined at a time.
 _BLOCK = 1 << 16
 
@@ -42,7 +45,8 @@ class Patience:
 
     It takes `n_iter_no_change` cycles without gain. What counts as a gain goes by the price: a
     cycle that doubles the steps has to lower the loss by 0.05 %, one that adds a tenth to them by a
-    seventh of that. The cycles of earlier calls do not count, and a run is not ended after the last
+    seventh of that. Of a score above 0 it is a part of what is missing to 1, or of the score where
+    that is above 1. The cycles of earlier calls do not count, and a run is not ended after the last
     that is planned.
 
     Parameters
@@ -64,11 +68,19 @@ class Patience:
         """Tell whether to end the run after cycles with these losses."""
         best, since = min(losses[: self.n_first]), 0
         for loss, least in zip(losses[self.n_first :], self.least, strict=False):
-            if loss < best * (1 - least):
+            if loss < (best * (1 - least) if best >= 0 else best - least * _room_above(best)):
                 best, since = loss, 0
             else:
                 since += 1
         return since >= self.n_iter_no_change and len(losses) < self.n_planned
+
+
+def _room_above(loss: float) -> float:
+    """Return of what a gain is a part where the loss is the negative of a score above 0.
+
+    Shares, such as an accuracy, may still gain what they lack of 1.
+    """
+    return 1 + loss if loss >= -1 else -loss
 
 
 class Cycle(NamedTuple):
@@ -82,6 +94,8 @@ class Cycle(NamedTuple):
     score: float
     #: Loss of their weighted mean, each output in its own unit.
     loss: float
+    #: Beside a metric that is not convex, the least loss of any weighted mean.
+    usual: float | None = None
 
 
 class UnseenRows:
@@ -92,7 +106,8 @@ class UnseenRows:
     rows that it predicts. `members` is the rule that weighs cycles, as in
     :func:`~skensemble.members.cycle_weights`. Without `patience` no run is ended. `sample_weight`
     has the weights of rows and classes, by which cycles are judged, and `row_weight` those of rows
-    alone: a class that counts twice in the loss is not twice as frequent.
+    alone: a class that counts twice in the loss is not twice as frequent. With `scoring` cycles are
+    judged by that scorer, which gets the weights of rows; by `decision` two classes are divided.
 
     Attributes
     ----------
@@ -114,6 +129,8 @@ class UnseenRows:
         *,
         row_weight: Floats | None = None,
         patience: Patience | None = None,
+        scoring: Scoring | None = None,
+        decision: Scoring | None = None,
     ):
         self.net, self.X, self.left_out, self.targets = net, X, left_out, targets
         self.members, self.patience = members, patience
@@ -131,6 +148,16 @@ class UnseenRows:
         weight = np.broadcast_to(1.0, len(y)) if sample_weight is None else sample_weight
         self._weight = self._judged(weight)
         self._row_weight = None if row_weight is None else self._judged(row_weight)
+        self._measure, self._score_weight = targets.measure, self._weight
+        #: Units of the outputs in which cycles are compared; None: as they are.
+        self._units = targets.units
+        if scoring is not None:
+            self._measure, self._units = measure_by(scoring, targets), None
+            self._score_weight = np.broadcast_to(1.0, len(self._y))
+            if self._row_weight is not None:
+                self._score_weight = self._row_weight
+        self._decision = None if decision is None else Decision(decision, targets)
+        self._try_metrics()
         self.cycles: list[Cycle] = []
         #: Threads that predict for chains beside each other, each with one intra-op thread.
         self.n_threads = 1
@@ -138,6 +165,15 @@ class UnseenRows:
         self.pause: Callable[[], object] = lambda: None
         #: What the next cycles predict, where an earlier process has found it out.
         self._found: deque[Array] = deque()
+
+    def _try_metrics(self) -> None:
+        """Ask the user's metrics about predictions that are nearly right: errors come early."""
+        if isinstance(self._measure, ScorerMeasure):
+            self._measure.judge.try_on(self._y, self._score_weight)
+            fold = self._judged(self._folds())
+            self._measure.parts = [np.flatnonzero(fold == k) for k in np.unique(fold)]
+        if self._decision is not None:
+            self._decision.try_on(self._y, self._row_weight)
 
     def recall(self, predictions: list[Array]) -> None:
         """Take over what the next cycles predict: a dataset that draws would say something else."""
@@ -151,7 +187,15 @@ class UnseenRows:
         found = self._found
         values = found.popleft() if found else self._predict(Snapshots(states), 1)[0]
         self._weigh(values, self._unseen([*(cycle.predictions for cycle in self.cycles), values]))
-        return self.patience is not None and self.patience.is_over([c.loss for c in self.cycles])
+        return self._is_over()
+
+    def _is_over(self) -> bool:
+        """Tell whether nothing gains: a metric by itself, of few rows, is mostly chance."""
+        rule = self.patience
+        if rule is None or not rule.is_over([cycle.loss for cycle in self.cycles]):
+            return False
+        usual = [cycle.usual for cycle in self.cycles if cycle.usual is not None]
+        return len(usual) < len(self.cycles) or rule.is_over(usual)
 
     def show(self, snapshots: Snapshots, n_cycles: int) -> None:
         """Predict with all chains of earlier cycles, and weigh those up to each.
@@ -166,24 +210,33 @@ class UnseenRows:
 
     def _weigh(self, values: Array, unseen: Unseen, *, is_late: bool = False) -> None:
         """Add a cycle, weighed by what it and those before it predict."""
-        judged = unseen if self.targets.units is None else unseen.in_units(self.targets.units)
+        judged = unseen if self._units is None else unseen.in_units(self._units)
         shown = unseen if callable(self.members) else judged
         before = self.cycles[-1].weights if self.cycles and is_late else None
         weights = cycle_weights(self.members, len(unseen.predictions), shown, before=before)
         loss = -judged.score(weights)
         with np.errstate(over="ignore"):
-            score = max(unseen.score(weights), -np.finfo(np.float64).max) + 0.0  # no -0.0
-        self.cycles.append(Cycle(values, weights, score, loss))
+            score = -loss if judged is unseen else unseen.score(weights)
+        score = max(score, -np.finfo(np.float64).max) + 0.0  # no -0.0
+        self.cycles.append(Cycle(values, weights, score, loss, self._usual_loss(unseen)))
+
+    def _usual_loss(self, unseen: Unseen) -> float | None:
+        """Return the least loss beside a metric; None where there is none of them."""
+        if unseen.measure is None or unseen.measure.is_convex or not self.targets.is_loss_known:
+            return None
+        plain = unseen._replace(measure=self.targets.measure)
+        plain = plain if self.targets.units is None else plain.in_units(self.targets.units)
+        return -plain.score(cycle_weights("stacked", len(plain.predictions), plain))
 
     def last_gain(self) -> float:
         """Return what the last cycle took off the loss, as a part of that after the first cycle.
 
         It is 0 where the last cycle is not the best. A loss that is near 0 falls for ever, if only
-        by parts of itself.
+        by parts of itself. Of a score above 0, such as a share, no part of a loss is known.
         """
         losses = [cycle.loss for cycle in self.cycles]
         # Of two cycles the second would take much off the first whatever the budget.
-        if len(losses) < 3 or losses[-1] >= min(losses[:-1]):
+        if len(losses) < 3 or losses[-1] >= min(losses[:-1]) or losses[0] <= 0:
             return 0.0
         return (losses[-2] - losses[-1]) / losses[0]
 
@@ -216,16 +269,29 @@ class UnseenRows:
             return None
         fold = None
         if len(self.left_out) > 1 and not self.is_unseen_by_all:
-            fold = np.zeros(len(self.is_seen), np.int32)
-            for k, rows in enumerate(self.left_out):
-                fold[rows] = k
-            fold = self._judged(fold)
+            fold = self._judged(self._folds())
         labels = self._y.astype(np.int32) if self._y.ndim == 1 else None
         return Conformity.of(fold, scores, labels, self._row_weight)
 
-    def temperature(self, combined: Floats) -> Temperature:
-        """Return the temperature that class probabilities ask for."""
-        return find_temperature(self._judged(combined), self._y, self._weight)
+    def _folds(self) -> Array:
+        """Return the number of the chain that leaves a row out; without such folds, any parts."""
+        fold = np.arange(len(self.is_seen), dtype=np.int32) % _N_PARTS
+        if len(self.left_out) > 1 and not self.is_unseen_by_all:
+            fold[:] = 0
+            for k, rows in enumerate(self.left_out):
+                fold[rows] = k
+        return fold
+
+    def beside(self, combined: Floats) -> tuple[Floats, Array, Floats]:
+        """Return the judged rows of what :meth:`combine` returned, their truth and weight."""
+        return self._judged(combined), self._y, self._weight
+
+    def threshold(self, combined: Floats, temperature: float) -> float:
+        """Return the probability above which the second of two classes is predicted."""
+        if self._decision is None:
+            return EVEN
+        p = self.targets.temper(self._judged(combined), temperature)[:, 1]
+        return self._decision.find_threshold(p, self._y, self._row_weight)
 
     def _judged(self, values: Array) -> Array:
         """Select the rows that a chain left out; uncopied where these are all."""
@@ -238,7 +304,7 @@ class UnseenRows:
         The result is not kept from cycle to cycle: with many rows it is as large as they are.
         """
         # The log-loss needs the probability of the true class alone; a callable may need more.
-        measure = self.targets.measure
+        measure = self._measure
         is_short = measure is None and self._y.ndim == 1 and not callable(self.members)
         shape = () if is_short else predictions[0].shape[1:]
         gathered = np.empty((len(predictions), len(self._y), *shape), np.result_type(*predictions))
@@ -246,8 +312,8 @@ class UnseenRows:
             judged = values[~self.is_seen] if self._has_seen else values
             out[:] = judged[np.arange(len(judged)), self._y] if is_short else judged
         if is_short:
-            return Unseen.of_true_class(gathered, self._weight)
-        return Unseen(gathered, self._y, self._weight, measure)
+            return Unseen.of_true_class(gathered, self._score_weight)
+        return Unseen(gathered, self._y, self._score_weight, measure)
 
     def _predict(self, snapshots: Snapshots, n_cycles: int) -> list[Array]:
         """Return for each cycle the mean over the chains that left a row out; NaN where none did.

@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 
 from ._data.targets import Targets
 from ._nets.snapshots import Snapshots
+from ._types import Array
 from ._uncertainty.conformal import Conformity
+from ._uncertainty.temperature import find_temperature
 from .members import cycle_weights
+from .scoring import EVEN, is_of_two_classes
 from .unseen import UnseenRows
 
 
@@ -26,6 +29,28 @@ class Verdict(NamedTuple):
     conformity: Conformity | None = None
     #: Of probabilities, after the mean.
     temperature: float = 1.0
+    #: Probability of the second of two classes above which it is predicted.
+    threshold: float = EVEN
+
+
+def threshold_of(verdict: Verdict | None) -> float:
+    """Return the probability of the second of two classes above which it is predicted."""
+    return EVEN if verdict is None else verdict.threshold
+
+
+def show_threshold(targets: Targets, verdict: Verdict | None) -> float | None:
+    """Return the fitted attribute; None where there are not two classes."""
+    return threshold_of(verdict) if is_of_two_classes(targets) else None
+
+
+def decide(targets: Targets, verdict: Verdict | None, combined: NDArray[np.float64]) -> Array:
+    """Return the predictions that combined values stand for."""
+    threshold = threshold_of(verdict)
+    if verdict is not None and threshold != EVEN:
+        p = targets.temper(combined, verdict.temperature)[..., 1]
+        # A class is predicted where its column is the greatest, of equal ones the first.
+        combined = np.stack([np.full_like(p, threshold), p], axis=-1)
+    return targets.decode(combined)
 
 
 class Weighed(NamedTuple):
@@ -78,9 +103,10 @@ def _verdict(unseen: UnseenRows, n_chains: int, targets: Targets) -> Verdict:
     is_out_of_fold = n_chains > 1 and not unseen.is_unseen_by_all
     combined = unseen.combine()
     predictions = targets.shape_unseen(combined) if is_out_of_fold else None
-    temperature = targets.choose_temperature(lambda: unseen.temperature(combined))
+    temperature = targets.choose_temperature(lambda: find_temperature(*unseen.beside(combined)))
     conformity = unseen.conformity(combined)
-    return Verdict(scores, predictions, unseen.r2(combined), conformity, temperature)
+    threshold = unseen.threshold(combined, temperature)
+    return Verdict(scores, predictions, unseen.r2(combined), conformity, temperature, threshold)
 
 
 def of_members(by_cycle: NDArray[np.float64], n_chains: int) -> NDArray[np.float64]:

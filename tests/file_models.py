@@ -187,6 +187,13 @@ def labels_categorical():
     return fit(X, pd.Series(pd.Categorical.from_codes(y, ["low", "middle", "high"]))), X, {}
 
 
+@kind
+def labels_several():
+    X, _ = numbers()
+    Y = np.stack([X[:, 0] > 0, X[:, 1] > 0.5, X[:, 2] * X[:, 3] > 0], axis=1)
+    return fit(X, Y, calibrate=True), X, {}
+
+
 # --------------------------------------------------------------------------------- tables
 
 
@@ -298,6 +305,28 @@ def regressor_flat():
 def regressor_quantile():
     X, y = numbers()
     return regress(X, y, criterion="smooth_l1", criterion__beta=0.5), X, {}
+
+
+@kind
+def regressor_of_quantiles():
+    X, y = numbers()
+    return (
+        regress(X, y + X[:, 1], distribution="quantiles", criterion__levels=(0.1, 0.5, 0.9)),
+        X,
+        {},
+    )
+
+
+@kind
+def regressor_of_amounts():
+    X, y = numbers()
+    return regress(X, y + 1.0, criterion="gamma"), X, {}
+
+
+@kind
+def regressor_by_name():
+    X, y = numbers()
+    return regress(X, y + X[:, 1], criterion="quantile", criterion__quantile=0.75), X, {}
 
 
 # ------------------------------------------------------------------------- own modules

@@ -15,11 +15,13 @@ from skensemble import SnapshotEnsembleClassifier
 from skensemble._nets.by_hand import (
     bare_step,
     gradient_by_hand,
+    mish,
     mish_and_slope,
     shorten_sequences,
     unit_masks,
 )
 from skensemble._nets.chains import Chains
+from skensemble._nets.losses import differentiate
 from skensemble.networks import TableNetwork
 
 
@@ -66,11 +68,14 @@ def test_mish_and_its_slope_are_those_of_torch_and_autograd():
     overwritten = h.detach().clone()
     slope = mish_and_slope(overwritten)
     torch.testing.assert_close(overwritten, expected.detach(), rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(mish(h.detach().clone()), overwritten, rtol=1e-12, atol=1e-15)
     torch.testing.assert_close(slope, expected_slope, rtol=1e-12, atol=1e-14)
 
 
 def test_mish_of_huge_numbers_in_single_precision_overflows_nowhere():
+    torch.testing.assert_close(mish(torch.tensor([-1e38])), torch.zeros(1))
     h = torch.tensor([-1e4, -100.0, 100.0, 1e4, 1e38])
+    torch.testing.assert_close(mish(h.clone()), torch.tensor([0, 0, 100.0, 1e4, 1e38]))
     slope = mish_and_slope(h)
     torch.testing.assert_close(h, torch.tensor([0, 0, 100.0, 1e4, 1e38]))
     torch.testing.assert_close(slope, torch.tensor([0, 0, 1.0, 1, 1]))
@@ -84,7 +89,7 @@ def test_layers_and_chains_drop_units_of_their_own():
     assert set(one.unique().tolist()) == {0, torch.tensor(1 / 0.75).item()}
 
 
-@pytest.mark.parametrize("criterion", [nn.MSELoss(), nn.CrossEntropyLoss()])
+@pytest.mark.parametrize("criterion", [nn.MSELoss(), nn.CrossEntropyLoss(), nn.BCEWithLogitsLoss()])
 def test_loss_and_gradient_are_those_of_the_criterion_chain_by_chain(criterion):
     outputs = torch.randn(3, 7, 4, dtype=torch.float64, requires_grad=True)
     y = torch.randn(3, 7, 4).double()
@@ -94,6 +99,16 @@ def test_loss_and_gradient_are_those_of_the_criterion_chain_by_chain(criterion):
     loss, gradient = gradient_by_hand(criterion)(outputs.detach().clone(), y)
     torch.testing.assert_close(loss, expected.detach())
     torch.testing.assert_close(gradient, torch.autograd.grad(expected, outputs)[0])
+
+
+def test_the_loss_of_labels_has_the_bits_of_autograd():
+    """A regressor may have it too, and had it before it was written by hand."""
+    outputs, y = 4 * torch.randn(8, 33, 5), torch.randint(2, (8, 33, 5)).float()
+    criterion = nn.BCEWithLogitsLoss()
+    for one, other in zip(
+        gradient_by_hand(criterion)(outputs, y), differentiate(criterion, outputs, y), strict=True
+    ):
+        assert torch.equal(one, other)
 
 
 class OwnLoss(nn.MSELoss):
@@ -110,6 +125,9 @@ class OwnLoss(nn.MSELoss):
         nn.CrossEntropyLoss(weight=torch.ones(3)),
         nn.CrossEntropyLoss(ignore_index=1),
         nn.CrossEntropyLoss(reduction="sum"),
+        nn.BCEWithLogitsLoss(pos_weight=torch.ones(3)),
+        nn.BCEWithLogitsLoss(weight=torch.ones(3)),
+        nn.BCEWithLogitsLoss(reduction="sum"),
     ],
     ids=str,
 )

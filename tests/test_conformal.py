@@ -8,6 +8,7 @@ from skensemble._uncertainty.conformal import (
     Sorted,
     class_sets,
     intervals,
+    intervals_around,
     least_rows,
     masses,
     order_statistic,
@@ -69,6 +70,27 @@ def test_intervals_are_those_of_barber_et_al():
         # Eq. (11): the values of rank floor(.1 * 100) = 10 from below and ceil(.9 * 100) = 90.
         np.testing.assert_allclose(found[:, 0, j], low[10 - 1], rtol=1e-12)
         np.testing.assert_allclose(found[:, 1, j], high[90 - 1], rtol=1e-12)
+
+
+def test_intervals_around_quantiles_are_those_of_romano_et_al():
+    random = np.random.default_rng(4)
+    n, k = 99, 4
+    fold, scores = random.integers(k, size=n), random.normal(size=(n, 2))
+    lows = random.normal(size=(k, 200, 2))
+    highs = lows + random.exponential(size=lows.shape)
+    found = intervals_around(Conformity.of(fold, scores), lows, highs, 0.9)
+    for j in range(2):
+        low = np.sort(lows[fold, :, j] - scores[:, j, None], axis=0)[10 - 1]
+        high = np.sort(highs[fold, :, j] + scores[:, j, None], axis=0)[90 - 1]
+        np.testing.assert_allclose(found[:, :, j], np.column_stack([low, high]), rtol=1e-12)
+
+
+def test_quantiles_that_are_too_wide_are_narrowed_but_never_cross():
+    lows, highs = np.full((1, 5, 1), -1.0), np.full((1, 5, 1), 1.0)
+    found = intervals_around(Conformity.of(None, np.full((50, 1), -0.25)), lows, highs, 0.9)
+    np.testing.assert_allclose(found[..., 0], np.tile([-0.75, 0.75], (5, 1)))
+    found = intervals_around(Conformity.of(None, np.full((50, 1), -3.0)), lows, highs, 0.9)
+    assert (found[:, 0] <= found[:, 1]).all()
 
 
 @pytest.mark.parametrize("coverage", [0.05, 0.3, 0.5, 0.8])

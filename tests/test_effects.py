@@ -360,6 +360,7 @@ PREDICTIONS = {
     "calibrate": tuple({"calibrate": asked, "validation": 0.3} for asked in (False, True)),
     "random_state": ({"random_state": 0}, {"random_state": 1}),
     "criterion": ({"criterion": None}, {"criterion": nn.MultiMarginLoss}),
+    "distribution": ({"distribution": None}, {"distribution": "quantiles"}),
 }  # fmt: skip
 
 
@@ -433,7 +434,21 @@ def _trains_in_workers(monkeypatch):
     assert len(seen) == 2  # cycles
 
 
+def _weighs_by_a_metric():
+    losses, shares = (fit(validation=0.3, scoring=asked) for asked in (None, "accuracy"))
+    assert losses.validation_score_ < 0 < shares.validation_score_ <= 1
+    assert len(shares.cycle_scores_) == 2
+
+
+def _decides():
+    model = fit(validation=0.3, decision="recall")
+    assert model.threshold_ != 0.5
+    np.testing.assert_array_equal(model.predict(X), model.predict_proba(X)[:, 1] > model.threshold_)
+
+
 OTHERS = {
+    "scoring": _weighs_by_a_metric,
+    "decision": _decides,
     "n_jobs": _trains_in_workers,
     "checkpoint_dir": _writes_a_file,
     "time_limit": _ends_in_time,

@@ -37,12 +37,19 @@ HEADINGS = re.findall(r"^``(.+?)``$", PAGE, re.M)
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3))
 Y = np.arange(60) % 2
+SEVERAL = np.arange(180).reshape(60, 3) % 7 % 2
 FRAME = pd.DataFrame({"number": X[:, 0], "word": ["a", "b"] * 30})
 
 
 def classify(*fit, **parameters):
     """Fit a classifier; without data, on the rows of this module."""
     return SnapshotEnsembleClassifier(**{**QUICK, **parameters}).fit(*fit or (X, Y))
+
+
+def partial_fits(*targets):
+    model = SnapshotEnsembleClassifier(Mlp, **QUICK)
+    for y in targets:
+        model.partial_fit(X, y)
 
 
 def regress(**parameters):
@@ -332,7 +339,17 @@ PROVOKE = {
     "Got y with missing": lambda: classify(X, np.array(["a", None] * 30, dtype=object)),
     "Got y with 1 class": lambda: classify(X, np.zeros(60)),
     "Got y with the classes": partial_fit_again,
-    "Got y of type": lambda: classify(X, np.eye(2, dtype=int)[Y]),
+    "Got y of type": lambda: classify(X, np.eye(2, dtype=int)[Y] + Y[:, None]),
+    "Got y of several": lambda: classify(X, SEVERAL + 1),
+    "Got y with rows that": lambda: classify(X, [[0], [1, 2]] * 30),
+    "Got y of shape …, several": lambda: partial_fits(Y, SEVERAL),
+    "Got y of shape …, but": lambda: partial_fits(SEVERAL, Y),
+    "Got y with … labels": lambda: partial_fits(SEVERAL, SEVERAL[:, :2]),
+    "Got class_weight=…": lambda: classify(X, SEVERAL, class_weight="balanced"),
+    "Got criterion=… with several": lambda: classify(X, SEVERAL, criterion=nn.MSELoss),
+    "Got module=…, which returns probabilities (it": lambda: classify(
+        X, SEVERAL, module=nn.Sequential(nn.Linear(3, 3), nn.Sigmoid())
+    ),
     "Got sample_weight": lambda: classify(X, Y, np.zeros(60)),
     "Got class_weight": lambda: SnapshotEnsembleClassifier(
         class_weight="balanced", **QUICK

@@ -26,7 +26,8 @@ SAID = HERE / "predictions.json"
 KINDS = {
     **dict.fromkeys([
         "labels_whole", "labels_bytes8", "labels_text", "labels_text_objects", "labels_truth",
-        "labels_float", "labels_large", "table_small", "table_constant", "table_huge",
+        "labels_float", "labels_large", "labels_several",
+        "table_small", "table_constant", "table_huge",
         "frame_pandas", "frame_polars", "frame_named_categories", "array_categories", "sparse",
         "regressor", "regressor_several", "regressor_of_counts", "module_own", "module_chains",
         "module_recurrent", "module_instance", "module_factory", "module_of_torch",

@@ -300,3 +300,30 @@ def test_a_row_alone_is_predicted_as_among_others(digits, monkeypatch, n_rows):
     scores = outputs_of_snapshots(model, model._fitted_.intake.tensor(X[:1]))
     expected = [torch.softmax(output, dim=1).numpy() for output in scores]
     np.testing.assert_allclose(model.predict_members(X[:1]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("module", [None, Kept, Mlp])
+def test_outputs_without_inputs_are_those_of_other_rows(digits, module):
+    """By products made once, member by member, and by a user's module that computes all at once."""
+    X, y = digits
+    model = SnapshotEnsembleClassifier(module, n_cycles=2, max_epochs=2).fit(X, y)
+    fitted, net = model._fitted_, model.net_
+    rows = fitted.intake.tensor(X[:40])
+    parts = [torch.tensor([3, 20]), torch.tensor([30])]
+    values = torch.full((rows.shape[1],), 7.0)
+    variants = [rows]
+    for part in parts:
+        changed = rows.clone()
+        changed[:, part] = 7
+        variants.append(changed)
+    expected = list(inference.member_outputs(net, fitted.snapshots, [0, 1], variants))
+    batches = [rows[:25], rows[25:]]
+    found = [
+        list(outputs)
+        for outputs in inference.outputs_without(
+            net, fitted.snapshots, [0, 1], batches, parts, values
+        )
+    ]
+    for variant, both in zip(expected, zip(*found, strict=True), strict=True):
+        torch.testing.assert_close(torch.cat(both, dim=1), variant, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(rows, variants[0])

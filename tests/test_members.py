@@ -11,7 +11,15 @@ from scipy.special import softmax
 from sklearn.metrics import log_loss, mean_squared_error
 
 from skensemble import SnapshotEnsembleClassifier
-from skensemble.members import Unseen, average, cycle_weights, greedy, majority, stacked
+from skensemble.members import (
+    Unseen,
+    average,
+    cycle_weights,
+    greedy,
+    majority,
+    majority_of_labels,
+    stacked,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +44,12 @@ def test_majority_counts_votes_and_a_tie_goes_to_the_first_class():
     counted = majority(probabilities, torch.full((1, 4), 0.25, dtype=torch.float64))[0].numpy()
     np.testing.assert_allclose(counted[0], [0.25, 0.25, 0.5])
     np.testing.assert_array_equal(counted.argmax(axis=1), [2, 0, 1])
+
+
+def test_labels_are_voted_on_one_by_one():
+    votes = torch.tensor([[[0.9, 0.2]], [[0.6, 0.4]], [[0.1, 0.5]], [[0.2, 0.8]]]).double()
+    counted = majority_of_labels(votes, torch.full((1, 4), 0.25).double())[0]
+    np.testing.assert_array_equal(counted, [[0.5, 0.25]])
 
 
 def test_equal_sums_of_weights_tie_whatever_their_order():

@@ -167,7 +167,12 @@ _PARAMETERS = [
     ("validation", 1.5, "a number between 0 and 1", _DEFAULT),
     ("validation", (X, Y), "a number between 0 and 1", "X_val= and y_val="),
     ("voting", "loud", "'hard', 'soft'", _DEFAULT + "'soft'"),
-    ("calibrate", "always", "a bool or 'auto'", ""),
+    ("calibrate", "always", "True or False or 'auto'", _DEFAULT + "False"),
+    ("scoring", "acuracy", "a name of sklearn.metrics.get_scorer_names", "mean 'accuracy'"),
+    ("scoring", ["f1"], "or a callable or None", "Give one"),
+    ("scoring", 0.5, "or a callable or None", "make_scorer"),
+    ("decision", "roc_auc", "a scorer.* judge predictions of unseen rows", "make_scorer"),
+    ("decision", 0.5, "a name of sklearn.metrics.get_scorer_names", "the name of a metric"),
     ("class_weight", "balance", "a dict or 'balanced' or None", "mean 'balanced'"),
     ("class_weight", [1, 2], "a dict or 'balanced' or None", "label: weight"),
     ("class_weight", {5: 1.0}, "for each label", r"labels are \[0, 1\]"),
@@ -206,6 +211,9 @@ _PARAMETERS = [
     ("table__n_pieces", -1, "an integer of at least 0", "Leave it out"),
     ("schedule__burn_in_epochs", -1, "a number of at least 0", "Without it"),
     ("criterion__scale_target", "yes", "True or False", "Without it"),
+    ("distribution", "quantile", "'quantiles' or None", "mean 'quantiles'"),
+    ("criterion__levels", [0.5, 0.5], "at least 2 numbers that increase", "such as 0.5"),
+    ("criterion__quantile", 2, "a number above 0 and below 1", "such as 0.5"),
 ]
 
 #: Names that nothing takes: name, value, and the near name or what it is here.
@@ -218,6 +226,8 @@ _NAMES = [
     ("n_cycle", 3, "mean n_cycles"),
     ("seed", 1, "mean random_state"),
     ("patience", 3, "mean n_iter_no_change"),
+    ("eval_metric", "auc", "mean scoring"),
+    ("threshold", 0.3, "mean decision"),
     ("weight_decay", 0.1, "mean optimizer__weight_decay"),
     ("timeout", 60, "mean time_limit"),
     ("max_time", 60, "mean time_limit"),
@@ -272,13 +282,22 @@ _ATTRIBUTES = [
 ]
 
 
+#: Parameters of a regressor alone, and those that make it take them.
+_OF_VALUES = {
+    "criterion__scale_target": {},
+    "distribution": {},
+    "criterion__levels": {"distribution": "quantiles"},
+    "criterion__quantile": {"criterion": "quantile"},
+}
+
+
 def _of_parameter(name, value, rule, remedy):
-    estimate = regress if "scale_target" in name else classify
+    estimate, others = regress if name in _OF_VALUES else classify, _OF_VALUES.get(name, {})
     data = FRAME if name == "categorical_features" else X
     shown = re.escape(f"{name}={short(value)}")
     return Mistake(
         f"{name}={value!s:.20}",
-        lambda models: estimate(data, **{name: value}),
+        lambda models: estimate(data, **{name: value}, **others),
         f"Got {name}=",
         f"Got {shown},",
         f"but expected .*{rule}",
@@ -411,7 +430,46 @@ _DATA = [
     Mistake(
         "y with NaN", lambda m: classify(y=np.where(Y, np.nan, Y)), "y", "row 1", "one", "leave out"
     ),
-    Mistake("y one hot", lambda m: classify(y=np.eye(2)[Y]), "y", "'multil", "one label", "argmax"),
+    Mistake(
+        "y of other marks",
+        lambda m: classify(y=2 * np.eye(2)[Y]),
+        "y",
+        r"\[0.0, 2.0\]",
+        "0 or 1",
+        "y == 2.0 says",
+    ),
+    Mistake(
+        "y of lists",
+        lambda m: classify(y=[[0], [0, 1]] * 30),
+        "y",
+        "list labels",
+        "0 or 1 for each label",
+        "MultiLabelBinarizer",
+    ),
+    Mistake(
+        "y of several columns",
+        lambda m: classify(y=np.c_[Y, Y + 1]),
+        "y",
+        "'multiclass-multioutput'",
+        "one label a row",
+        "MultiOutputClassifier",
+    ),
+    Mistake(
+        "class_weight of labels",
+        lambda m: classify(y=np.c_[Y, Y], class_weight="balanced"),
+        "class_weight",
+        "'balanced'",
+        "None",
+        "pos_weight",
+    ),
+    Mistake(
+        "criterion of labels",
+        lambda m: classify(y=np.c_[Y, Y], criterion=nn.BCELoss),
+        "criterion",
+        "BCELoss",
+        "a raw score and 0 or 1",
+        "nn.BCEWithLogitsLoss",
+    ),
     Mistake("y is a name", lambda m: classify(y="city"), "y", "='city'", "values", "by its name"),
     Mistake(
         "y of several types",

@@ -192,3 +192,22 @@ def test_hardly_any_columns_may_be_kept():
     columns = torch.arange(5).expand(40_000, 5)
     kept = torch.cat([layer.column_mask(columns[:, :]).flatten() for _ in range(5)]) > 0
     assert abs(float(kept.double().mean()) - 1e-4) < 4e-5
+
+
+@pytest.mark.parametrize("hidden", [(), (8,), (8, 5)])
+def test_outputs_without_some_inputs_are_those_of_other_rows(hidden):
+    """Of the first layer's products only the difference is made."""
+    members = [TableNetwork(6, 3, hidden=hidden).double() for _ in range(4)]
+    stacks = {
+        name: torch.stack([member.state_dict()[name] for member in members])
+        for name in members[0].state_dict()
+    }
+    stacks["layers.0.scale"] *= torch.rand(4, 6).double() + 0.5
+    X, values = torch.randn(10, 6).double(), torch.randn(6).double()
+    parts = [torch.tensor(part, dtype=torch.int64) for part in ([0, 3], [5], [])]
+    whole, *others = members[0].forward_without(stacks, X, parts, values)
+    torch.testing.assert_close(whole, members[0].forward_members(stacks, X))
+    for part, other in zip(parts, others, strict=True):
+        changed = X.clone()
+        changed[:, part] = values[part]
+        torch.testing.assert_close(other, members[0].forward_members(stacks, changed))

@@ -81,7 +81,7 @@ WRONG_DATA = [
     (lambda X, y: (X.astype(complex), y), {}, "Complex data not supported"),
     (lambda X, y: (X[:0], y[:0]), {}, "0 sample"),
     (lambda X, y: (X, np.zeros_like(y)), {}, "Got y with 1 class"),
-    (lambda X, y: (X, np.eye(3)[y]), {}, "multilabel targets are not supported"),
+    (lambda X, y: (X, np.stack([y, y], axis=1)), {}, "Got y of type 'multiclass-multioutput'"),
     (lambda X, y: (X, y[:-1]), {}, "inconsistent numbers of samples"),
     (lambda X, y: (X, y + 0.5), {}, "Unknown label type"),
     (lambda X, y: (X, np.where(y == 0, np.nan, y)), {}, "contains NaN"),

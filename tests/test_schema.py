@@ -62,7 +62,9 @@ def test_every_attribute_of_a_class_is_written_or_computed():
         "Chosen": {"folds"},
     }  # fmt: skip
     seen = set()
-    for name in ("frame_pandas", "array_categories", "held_out", "regressor"):
+    names = ["frame_pandas", "array_categories", "held_out", "regressor", "labels_several"]
+    names += ["regressor_of_quantiles", "regressor_of_amounts", "regressor_by_name"]
+    for name in names:
         model = fitted(name)[0]._fitted_
         intake, chosen = model.intake, model.resume.chosen
         found = [intake, model.targets, chosen, chosen.assignment, model.verdict, intake.columns]
@@ -75,8 +77,8 @@ def test_every_attribute_of_a_class_is_written_or_computed():
         for value in (value for value in found if value is not None):
             tag = record_of(value).tag
             seen.add(tag)
-            names = value._fields if isinstance(value, tuple) else vars(value)
-            assert set(names) == {*KINDS[tag].fields, *computed.get(tag, ())}, tag
+            fields = value._fields if isinstance(value, tuple) else vars(value)
+            assert set(fields) == {*KINDS[tag].fields, *computed.get(tag, ())}, tag
     assert seen == {*KINDS}
 
 
@@ -85,6 +87,10 @@ def test_lies_about_targets_and_folds_are_refused():
         ("labels_text", {"classes": np.array(["a"])}), ("labels_text", {"classes": None}),
         ("weights", {"by_class": np.ones(9)}), ("regressor", {"center": np.ones(2)}),
         ("regressor", {"scale": np.zeros(1)}), ("regressor", {"spread": None}),
+        ("regressor_of_quantiles", {"levels": (0.5, 0.5)}),
+        ("regressor_of_quantiles", {"levels": (0.5,)}),
+        ("regressor_of_quantiles", {"levels": (0.0, 0.5)}),
+        ("regressor_of_amounts", {"loss": "normal"}), ("regressor_by_name", {"argument": -1.0}),
     ]:  # fmt: skip
         record = record_of(fitted(name)[0]._fitted_.targets)
         with pytest.raises(Fault):

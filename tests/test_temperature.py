@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.metrics import log_loss
 
-from skensemble._uncertainty.temperature import find_temperature, temper
+from skensemble._uncertainty.temperature import find_temperature, temper, temper_labels
 
 
 def drawn(n, true, seed=0):
@@ -34,6 +34,26 @@ def test_a_row_of_weight_two_is_two_rows():
     rows = np.repeat(np.arange(100), weight.astype(int))
     twice = find_temperature(p[rows], y[rows], np.ones(len(rows)))
     assert find_temperature(p, y, weight).value == pytest.approx(twice.value, rel=1e-6)
+
+
+@pytest.mark.parametrize("true", [0.5, 2.5])
+def test_labels_share_the_one_of_least_mean_log_loss(true):
+    random = np.random.default_rng(0)
+    p = random.random((2_000, 3))
+    y = (random.random(p.shape) < p).astype(int)
+    cold = temper_labels(p, 1 / true)
+    np.testing.assert_allclose(cold, p**true / (p**true + (1 - p) ** true))
+    found = find_temperature(cold, y, np.ones(len(y)))
+
+    def loss(t):
+        each = zip(y.T, temper_labels(cold, t).T, strict=True)
+        return np.mean([log_loss(*label) for label in each])
+
+    best = minimize(lambda t: loss(t[0]), [1.0], method="Nelder-Mead").x[0]
+    assert found.value == pytest.approx(best, rel=1e-3)
+    assert found.value == pytest.approx(true, rel=0.1)
+    assert found.gain == pytest.approx(loss(1) - loss(found.value), abs=1e-9)
+    assert temper_labels(p, 1.0) is p
 
 
 def test_one_sure_mistake_does_not_decide():

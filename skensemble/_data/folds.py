@@ -68,6 +68,8 @@ class Asked(NamedTuple):
     is_classifier: bool
     #: Whether probabilities are to be calibrated, whatever it gains.
     is_calibrated: bool = False
+    #: Parameters that ask a metric for unseen rows, and what they are; None where they do not.
+    metrics: dict[str, Any] = {}  # noqa: RUF012
 
 
 class Chosen(NamedTuple):
@@ -188,6 +190,13 @@ def _check_needs(asked: Asked, n_samples: int) -> None:
             "temperature by: set n_chains or validation, such as validation='cross', or give X_val "
             "and y_val."
         )
+    for name, metric in asked.metrics.items():
+        if metric is not None:
+            raise ValueError(
+                f"Got {name}={short(metric)} and no rows that are left out, but expected some to "
+                "judge by: set n_chains or validation, such as validation='cross', or give X_val "
+                "and y_val."
+            )
     if needs_unseen(asked.members):
         raise ValueError(
             f"Got members={short(asked.members)} and no rows that are left out, but expected some "

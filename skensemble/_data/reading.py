@@ -11,7 +11,8 @@ from skensemble._types import Array, Floats, Input
 
 from .containers import naming, open_container
 from .intake import Intake, TableParameters
-from .sources import DatasetInput, Source
+from .label_targets import targets_for
+from .sources import DatasetInput, Source, open_in_memory
 from .targets import Targets, Weight
 
 
@@ -49,13 +50,16 @@ def read_training(
     Nothing is written on the estimator. `targets` is what its parameters say of y, and `classes`
     are all classes, where they are known beforehand.
     """
-    y = _open_targets(y, targets)
+    then = None if before is None else before.targets
+    X, y = open_in_memory(X, y)
+    targets, y = _open_targets(y, targets, then)
     if before is None:
         intake, source, y = Intake.learn(estimator, X, y, targets.y_checks)
     else:
         intake = before.intake
         source, y = intake.read(estimator, X, y, targets.y_checks)
-    y = _read_own_targets(source, targets) if y is None else y
+    if y is None:
+        targets, y = _read_own_targets(source, targets, then)
     weight = _read_weight(sample_weight, source.n_samples)
     if before is None:
         targets, codes = targets.learn(y, weight, classes)
@@ -69,9 +73,11 @@ def read_later(
 ) -> Examples:
     """Check rows that are not trained on, by what is known of X and y."""
     intake, targets = known
-    y = _open_targets(y, targets)
+    X, y = open_in_memory(X, y)
+    _, y = _open_targets(y, targets, targets)
     source, y = intake.read(estimator, X, y, targets.y_checks)
-    y = _read_own_targets(source, targets) if y is None else y
+    if y is None:
+        _, y = _read_own_targets(source, targets, targets)
     weight = _read_weight(sample_weight, source.n_samples)
     return _weigh(source, targets.encode(y), weight, targets)
 
@@ -98,22 +104,26 @@ def read_validation(
         raise kind(f"Of X_val, y_val and sample_weight_val: {error}") from error
 
 
-def _open_targets(y: Input, targets: Targets) -> Input:
-    """Open the container of y, and refuse what means something else; None stays."""
-    if y is not None:
-        y = open_container(y, "y")
-        with naming("y"):
-            targets.check_kind(y)
-    return y
+def _open_targets(y: Input, targets: Targets, known: Targets | None) -> tuple[Targets, Input]:
+    """Return the targets that y asks for, and y out of its container; None stays.
+
+    `known` are those that an earlier call learned.
+    """
+    if y is None:
+        return targets, y
+    y = open_container(y, "y")
+    with naming("y"):
+        return targets_for(y, targets, known)
 
 
-def _read_own_targets(source: Source, targets: Targets) -> Array:
-    """Return a dataset's own targets, checked."""
+def _read_own_targets(
+    source: Source, targets: Targets, known: Targets | None
+) -> tuple[Targets, Array]:
+    """Return the targets that those of a dataset ask for, and these, checked."""
     assert isinstance(source, DatasetInput)
     with naming("y"):
-        y = source.targets()
-        targets.check_kind(y)
-        return check_y(y, **targets.y_checks)
+        targets, y = targets_for(source.targets(), targets, known)
+        return targets, check_y(y, **targets.y_checks)
 
 
 def _read_weight(sample_weight: ArrayLike | None, n_samples: int) -> Weight:

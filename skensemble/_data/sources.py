@@ -264,12 +264,7 @@ def read(
     X as a table with columns of many kinds. `y` is the string "no_validation" in prediction, and
     may be None beside a dataset. `y_checks` are arguments of scikit-learn's ``check_X_y``.
     """
-    X = open_features(X)
-    if isinstance(X, Dataset) and (y is None or isinstance(y, str)):
-        plain = _in_memory(X)
-        if plain is not None:
-            X = open_features(plain[0])
-            y = open_container(plain[1], "y") if y is None else y
+    X, y = open_in_memory(X, y)
     is_items = isinstance(X, Dataset)
     if is_table and (is_items or (isinstance(X, Mapping) and not issparse(X))):
         # A DOK matrix is a mapping too.
@@ -413,6 +408,17 @@ def _is_number(column: ArrayLike) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def open_in_memory(X: Input, y: Input) -> tuple[Input, Input]:
+    """Open the container of X; of a dataset in memory also that of its y, where there is none."""
+    X = open_features(X)
+    if isinstance(X, Dataset) and (y is None or isinstance(y, str)):
+        plain = _in_memory(X)
+        if plain is not None:
+            X = open_features(plain[0])
+            y = open_container(plain[1], "y") if y is None else y
+    return X, y
 
 
 def _in_memory(dataset: Input) -> tuple[Input, Input] | None:

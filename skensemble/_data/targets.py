@@ -26,6 +26,7 @@ from skensemble.measures import Measure
 
 from .column import is_missing
 from .containers import naming, open_container, refusal
+from .heads import Head
 
 #: A user's weights, or None: all are equal.
 Weight = Floats | None
@@ -34,7 +35,7 @@ Weight = Floats | None
 Classes = ArrayLike | None
 
 
-class Targets(Protocol):
+class Targets(Head, Protocol):
     """What the targets of a fit mean, and the way from outputs back to predictions.
 
     Made from the estimator's parameters, it knows nothing of y before :meth:`learn`. A subclass
@@ -150,14 +151,14 @@ class ClassTargets(Targets):
         return self.classes
 
     def check_kind(self, y: Input) -> None:
-        if not issparse(y):
-            _check_no_label_misses(np.asarray(y))
-        kind = type_of_target(y if issparse(y) else np.asarray(y))
-        if kind.startswith("multilabel"):
+        if issparse(y):
+            raise refusal(y, "y", "expected one label a row, or 0 and 1 in several columns")
+        _check_no_label_misses(np.asarray(y))
+        kind = type_of_target(np.asarray(y))
+        if kind.endswith("multioutput"):
             raise ValueError(
-                f"Got y of type {kind!r}, but multilabel targets are not supported; expected one "
-                "label a row: of one-hot rows y.argmax(axis=1), for several labels "
-                "MultiOutputClassifier."
+                f"Got y of type {kind!r}, but expected one label a row, or 0 or 1 for each of "
+                "several labels: MultiOutputClassifier fits a classifier for each column."
             )
 
     def learn(self, y: Array, weight: Weight, classes: Classes = None) -> tuple[Self, Array]:
@@ -262,6 +263,9 @@ class ClassTargets(Targets):
         likelier, own = masses(predictions)
         rows = np.arange(len(y))
         return np.column_stack([likelier[rows, y], own[rows, y]])
+
+    def word_answer(self, question: int, answer: int) -> str:
+        return f" of the class {self.labels[answer]!r}"
 
     def decode(self, combined: Floats) -> Array:
         return self.labels[combined.argmax(axis=1)]

@@ -99,6 +99,14 @@ class Graph:
         """Select along an axis, by default among columns."""
         return self.add("Gather", value, self.constant(indices, np.dtype(np.int64)), axis=axis)
 
+    def sort(self, value: str) -> str:
+        """Sort along the last of four axes."""
+        n_all = self.add("Gather", self.add("Shape", value), self.constant([3], np.dtype(np.int64)))
+        out, places = self._new_name("sorted"), self._new_name("places")
+        node = helper.make_node("TopK", [value, n_all], [out, places], largest=0, axis=3)
+        self.nodes.append(node)
+        return out
+
     def clip(self, value: str, low: float, high: float) -> str:
         """Clip a value of float64."""
         return self.add("Clip", value, self.constant(low), self.constant(high))

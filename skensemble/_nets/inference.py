@@ -16,7 +16,7 @@ from skensemble._compat import is_hooked, uncompiled
 from skensemble._types import Array, Batch, Floats, State
 
 from .by_hand import shorten_sequences
-from .modules import computes_members, copy_of
+from .modules import computes_members, computes_without, copy_of
 from .snapshots import Place, Snapshots, named_tensors, places, stack_tensors
 from .workers import briefly_single, in_threads, usable_cpus
 
@@ -74,6 +74,47 @@ def member_outputs(
         calls = list(_member_calls(net, snapshots.views(members)))
         for X in batches:
             yield stack_tensors([call(X) for call in calls])
+
+
+def outputs_without(
+    net: Net,
+    snapshots: Snapshots,
+    members: Sequence[int] | Array,
+    batches: Iterable[torch.Tensor],
+    parts: Sequence[torch.Tensor],
+    values: torch.Tensor,
+) -> Iterator[Iterator[torch.Tensor]]:
+    """Yield for one batch after the other the outputs, and those without each part of the inputs.
+
+    A part has numbers of inputs, which are set to their `values`, (n_inputs,). Outputs are those of
+    :func:`member_outputs`, rows and parts are on its device.
+    """
+    with torch.inference_mode():
+        if not _is_stackable(net):
+            calls = list(_member_calls(net, snapshots.views(members)))
+            for X in batches:
+                yield (
+                    stack_tensors([call(x) for call in calls]) for x in _without(X, parts, values)
+                )
+            return
+        stacks, module = snapshots.stacks(members), uncompiled(net.module_)
+        assert computes_members(module)
+        for X in batches:
+            if computes_without(module):
+                yield module.forward_without(stacks, X, parts, values)
+            else:
+                yield (module.forward_members(stacks, x) for x in _without(X, parts, values))
+
+
+def _without(
+    X: torch.Tensor, parts: Sequence[torch.Tensor], values: torch.Tensor
+) -> Iterator[torch.Tensor]:
+    """Yield rows as they are, and with each part of the inputs at its values."""
+    yield X
+    for inputs in parts:
+        changed = X.clone()
+        changed[:, inputs] = values[inputs]
+        yield changed
 
 
 def collect(net: Net, n_rows: int, size: int, of_rows: OfRows) -> Floats:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from skensemble._compat import uncompiled
 from skensemble._warnings import own_filters
 
+from .criteria import OfRows
 from .generators import forked
 from .modules import copy_of, first_output
 
@@ -87,6 +88,11 @@ def _word_refusal(criterion: nn.Module) -> str:
     )
 
 
+def is_by_row(criterion: nn.Module) -> bool:
+    """Tell whether a criterion averages over single rows."""
+    return type(criterion) in _BY_ROW or isinstance(criterion, OfRows)
+
+
 def sum_over_chains(criterion: nn.Module, y_pred: Tensor, y_true: Tensor) -> Tensor:
     """Sum the chains' own losses; `y_pred` and `y_true` are of shape (chains, batch, ...).
 
@@ -94,7 +100,7 @@ def sum_over_chains(criterion: nn.Module, y_pred: Tensor, y_true: Tensor) -> Ten
     (Jeffares et al. 2023, "Joint Training of Deep Ensembles Fails Due to Learner Collusion").
     """
     is_plain = (
-        type(criterion) in _BY_ROW
+        is_by_row(criterion)
         and getattr(criterion, "weight", None) is None
         and getattr(criterion, "ignore_index", NO_IGNORED_CLASS) == NO_IGNORED_CLASS
     )
@@ -108,7 +114,7 @@ def learns_nothing(criterion: nn.Module) -> bool:
     """Tell whether chains can share a criterion: it has no parameters, no buffers that change."""
     if isinstance(criterion, WeightedLoss):
         criterion = criterion.criterion
-    return type(criterion) in _BY_ROW or not [*criterion.parameters(), *criterion.buffers()]
+    return is_by_row(criterion) or not [*criterion.parameters(), *criterion.buffers()]
 
 
 def differentiate(criterion: nn.Module, y_pred: Tensor, y_true: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ import contextlib
 import copy
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeGuard, TypeVar
 
 import torch
@@ -36,6 +36,24 @@ class MemberModule(Protocol):
 def computes_members(module: object) -> TypeGuard[MemberModule]:
     """Tell whether a module is a :class:`MemberModule`."""
     return hasattr(module, "forward_members")
+
+
+class PartlyBlindModule(MemberModule, Protocol):
+    """One that also computes, in little more time, what its outputs are without some inputs."""
+
+    def forward_without(
+        self,
+        stacks: State,
+        X: torch.Tensor,
+        parts: Sequence[torch.Tensor],
+        values: torch.Tensor,
+    ) -> Iterator[torch.Tensor]:
+        """Yield the outputs, then those with each part of the inputs at `values`."""
+
+
+def computes_without(module: object) -> TypeGuard[PartlyBlindModule]:
+    """Tell whether a module is a :class:`PartlyBlindModule`."""
+    return computes_members(module) and hasattr(module, "forward_without")
 
 
 def constructor_of(module: ModuleLike) -> Callable[..., nn.Module]:

@@ -91,11 +91,14 @@ def _check_format(file: Container) -> None:
 
 # ---------------------------------------------------------------------------------- audit
 
+#: Targets that are values.
+_OF_VALUES = ("RealTargets", "NamedTargets", "RateTargets", "QuantileTargets")
+
 #: What a document holds; arrays of the snapshots are checked apart.
 _DOCUMENT: dict[str, Check] = {
     "versions": by_name(text()),
     "intake": record("Intake"),
-    "targets": record("ClassTargets", "RealTargets"),
+    "targets": record("ClassTargets", "LabelTargets", *_OF_VALUES),
     "verdict": maybe(record("Verdict")),
     "stage_weights": floats(2, 0),
     "chosen": record("Chosen"),
@@ -249,8 +252,9 @@ def _check_together(values: Options) -> None:
     if verdict.fields["conformity"] is not None:
         _check_conformity(verdict.fields["conformity"].fields, targets, chosen["n_chains"])
     predictions = verdict.fields["predictions"]
-    if targets.tag == "ClassTargets" and predictions is not None:
-        width = len(targets.fields["classes"])
+    if targets.tag in ("ClassTargets", "LabelTargets") and predictions is not None:
+        is_one = targets.tag == "ClassTargets"
+        width = len(targets.fields["classes"]) if is_one else targets.fields["n_labels"]
         expect(predictions.ndim == 2 and predictions.shape[1] == width, "predictions of no classes")
 
 
@@ -258,9 +262,18 @@ def _check_conformity(conformity: Options, targets: Any, n_chains: int) -> None:
     """Check that folds are those of chains, and scores those of classes or outputs."""
     fold, labels, width = conformity["fold"], conformity["labels"], conformity["scores"].shape[1]
     expect(fold is None or are_below(fold, n_chains), "a fold that there is not")
+    if targets.tag == "QuantileTargets":
+        n_values = len(targets.fields["center"]) * (1 + len(targets.fields["levels"]))
+        expect(labels is None and width == n_values, "scores of other outputs")
+        return
+    expect((conformity["scores"] >= 0).all(), "scores below 0")
     if targets.tag == "ClassTargets":
         expect(labels is not None and width == 2, "scores of no classes")
         expect(are_below(labels, len(targets.fields["classes"])), "a class that there is not")
+    elif targets.tag == "LabelTargets":
+        expect(labels is None, "classes of labels")
+        expect(width == 2 * targets.fields["n_labels"], "scores of other labels")
+        expect(bool((conformity["scores"] <= 1).all()), "scores that are no probabilities")
     else:
         expect(labels is None, "classes of values")
         expect(width == 2 * len(targets.fields["center"]), "scores of other outputs")

@@ -24,7 +24,7 @@ def remake_recipe(
     """Return what the nets of the fit were made of."""
     sizes = {"n_outputs": targets.n_outputs, **intake.sizes()}
     found = values["net"]
-    recipe = estimator._recipe(sizes, (100, 1), n_chains, is_small=intake.is_small)
+    recipe = estimator._recipe(sizes, (100, 1), n_chains, targets, is_small=intake.is_small)
     settings = {name: found["settings"][name] for name in recipe.settings if name != "device"}
     settings |= {name: int(value) for name, value in settings.items() if name != "lr"}
     sizes = dict(recipe.sizes)

@@ -11,7 +11,6 @@ import numpy as np
 from skensemble._data.assignment import Assignment
 from skensemble._data.folds import Chosen
 from skensemble._data.intake import Intake
-from skensemble._data.targets import ClassTargets, RealTargets
 from skensemble._types import Options
 from skensemble._uncertainty.conformal import Conformity
 from skensemble.weighing import Verdict
@@ -26,10 +25,8 @@ from .checks import (
     floats,
     integer,
     integers,
-    labels,
     maybe,
     pair,
-    plain,
     real,
     record,
     text,
@@ -39,6 +36,7 @@ from .checks import (
 )
 from .column_schema import COLUMN_KINDS, are_below
 from .container import Fault
+from .target_schema import TARGET_KINDS
 from .tree import Encoder, Foreign, Record
 
 
@@ -69,20 +67,6 @@ def _check_intake(f: Options) -> None:
             expect(len(lookup) == n_codes + 2, "codes that are not as many as categories")
         place += len(column.fields["names"])
     expect(next(codes, None) is None, "codes of a column that has no categories")
-
-
-def _check_classes(f: Options) -> None:
-    classes = f["classes"]
-    expect(classes is not None and len(classes) >= 2, "fewer than two classes")
-    expect(f["by_class"] is None or len(f["by_class"]) == len(classes), "weights of other classes")
-
-
-def _check_real(f: Options) -> None:
-    parts = (f["center"], f["scale"], f["spread"])
-    expect(all(part is not None for part in parts), "targets that were not learned")
-    expect(
-        len({len(part) for part in parts}) == 1 and len(parts[0]), "outputs that are not as many"
-    )
 
 
 def _check_assignment(f: Options) -> None:
@@ -118,6 +102,7 @@ _hashes = integers(1, 0, np.uint64)
 #: By their names in a file.
 KINDS: dict[str, Kind] = {
     **COLUMN_KINDS,
+    **TARGET_KINDS,
     "Intake": Kind(
         Intake,
         {
@@ -132,30 +117,6 @@ KINDS: dict[str, Kind] = {
             "is_small": boolean,
         },
         _check_intake,
-    ),
-    "ClassTargets": Kind(
-        ClassTargets,
-        {
-            "class_weight": maybe(plain),
-            "classes": maybe(labels),
-            "by_class": maybe(floats(1)),
-            "is_loss_known": boolean,
-            "calibrate": either(boolean, text("auto")),
-        },
-        _check_classes,
-        late={"calibrate": False},
-    ),
-    "RealTargets": Kind(
-        RealTargets,
-        {
-            "is_loss_known": boolean,
-            "is_scaled": boolean,
-            "criterion_name": text(),
-            "center": maybe(floats(1)),
-            "scale": maybe(_positive),
-            "spread": maybe(floats(1, 0)),
-        },
-        _check_real,
     ),
     "Chosen": Kind(
         Chosen,
@@ -185,15 +146,16 @@ KINDS: dict[str, Kind] = {
             "r2": maybe(real()),
             "conformity": maybe(record("Conformity")),
             "temperature": real(0),
+            "threshold": real(0, 1),
         },
         _check_verdict,
-        late={"conformity": None, "temperature": 1.0},
+        late={"conformity": None, "temperature": 1.0, "threshold": 0.5},
     ),
     "Conformity": Kind(
         Conformity,
         {
             "fold": maybe(integers(1, 0, np.int32)),
-            "scores": floats(2, 0),
+            "scores": floats(2),
             "labels": maybe(integers(1, 0, np.int32)),
             "weight": maybe(_positive),
         },

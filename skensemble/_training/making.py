@@ -13,13 +13,14 @@ from skensemble._compat import module_names, optimizers_of, own_callback_names
 from skensemble._data.rows import ConvertedRows, Features, TensorRows
 from skensemble._nets.batchable import BY_ELEMENTS, can_train_as_one
 from skensemble._nets.chains import slices_of
-from skensemble._nets.generators import Generators
+from skensemble._nets.generators import Generators, forked
 from skensemble._nets.losses import check_criterion, learns_nothing
 from skensemble._nets.modules import (
     check_can_reset,
     computes_members,
     copy_of,
     data_arguments,
+    evaluating,
     first_output,
     word_missing,
 )
@@ -288,6 +289,25 @@ def try_out(
             f"Got module={module_name}, but expected one that takes {_describe(probe_rows)}: "
             f"{error}{_hint_at_integers(probe_rows) or _hint_at_shape(str(error))}"
         ) from error
+
+
+def check_raw_scores(net: SnapshotNet, probe_rows: Batch, module_name: str) -> None:
+    """Refuse a module that ends in a sigmoid or a softmax, where the criterion applies a sigmoid.
+
+    Raw scores may lie between 0 and 1 too: what was done last tells them apart.
+    """
+    net = net.of_one_chain()
+    device = next((tensor.device for tensor in net.module_.parameters()), None)
+    with torch.enable_grad(), evaluating(net.module_), forked(device):
+        last = first_output(net.scores(probe_rows)).grad_fn
+    name = "" if last is None else last.name()
+    for head in ("Sigmoid", "Softmax"):
+        if name.removeprefix("Log").startswith(head):
+            raise ValueError(
+                f"Got module={module_name}, which returns probabilities (it ends in a "
+                f"{head.lower()}), but expected raw scores (logits): leave out the final "
+                f"{head.lower()}, the criterion applies a sigmoid."
+            )
 
 
 def _hint_at_integers(X: Batch) -> str:

@@ -4,10 +4,12 @@ All that is particular to speed stands behind :meth:`SnapshotNet.run_single_epoc
 """
 
 import copy
+import functools
 import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
+import numpy as np
 import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback
@@ -30,7 +32,7 @@ from skensemble._nets.modules import (
     reset_parameters,
 )
 from skensemble._nets.pickling import as_arrays
-from skensemble._types import Batch, Options
+from skensemble._types import Array, Batch, Options
 
 from .session import Session
 from .steps import train_lean, validate_chains
@@ -314,6 +316,21 @@ class SnapshotNet(NeuralNet):
 
 class ClassifierNet(_compat.RawScores, SnapshotNet, NeuralNetClassifier):
     """The net of :class:`SnapshotEnsembleClassifier`: raw scores, without skorch's extra log."""
+
+
+class LabelNet(ClassifierNet):
+    """The net of a classifier of several labels a row."""
+
+    head = functools.partial(torch.sigmoid)
+
+    @property
+    def classes_(self) -> Array:
+        """Return a table, by which scorers of scikit-learn tell several labels from classes."""
+        return np.tile(np.arange(2), (2, 1))
+
+    def predict(self, X: Any) -> Array:
+        """Return 0 or 1 for each label."""
+        return (self.predict_proba(X) > 0.5).astype(np.int64)
 
 
 class RegressorNet(SnapshotNet, NeuralNetRegressor):

@@ -5,12 +5,15 @@ All folds vote together. Where all chains left out the same rows there is one mo
 and this is split conformal prediction.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from skensemble._types import Array, Floats
+
+#: From probabilities to two parts of a score, of which a draw multiplies the second.
+Scores = Callable[[Floats], tuple[Floats, Floats]]
 
 #: Values that may lie between the bounds of a search when it ends; they are gone through by one.
 _FEW = 4
@@ -129,11 +132,14 @@ def order_statistic(folds: list[Sorted], centers: Floats, scales: Floats, rank: 
     ends = (centers + scales * bound)[is_filled]
     low, high = ends.min(axis=0), ends.max(axis=0)
     low -= np.abs(low) * 1e-12 + np.finfo(np.float64).tiny  # that bound itself may be the answer
+    n_low, n_high = (_up_to(folds, centers, scales, bounds)[1] for bounds in (low, high))
     for _ in range(_HALVINGS):
         middle = low + (high - low) / 2
-        is_below = _weight_up_to(folds, centers, scales, middle) < rank
+        weight, n_middle = _up_to(folds, centers, scales, middle)
+        is_below = weight < rank
         low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
-        if _are_few_between(folds, centers, scales, low, high):
+        n_low, n_high = np.where(is_below, n_middle, n_low), np.where(is_below, n_high, n_middle)
+        if (n_high - n_low <= _FEW).all():
             break
     return _next_of_rank(folds, centers, scales, low, rank)
 
@@ -151,22 +157,15 @@ def _places(
         yield fold, np.searchsorted(fold.scores, (bounds - center) / scale, side="right")
 
 
-def _weight_up_to(folds: list[Sorted], centers: Floats, scales: Floats, bounds: Floats) -> Floats:
-    total = np.zeros(len(bounds))
+def _up_to(
+    folds: list[Sorted], centers: Floats, scales: Floats, bounds: Floats
+) -> tuple[Floats, Array]:
+    """Return the weight of what lies up to the bounds, and its number."""
+    total, count = np.zeros(len(bounds)), np.zeros(len(bounds), np.int64)
     for fold, places in _places(folds, centers, scales, bounds):
         total += fold.before[places]
-    return total + 1e-9  # sums of weights are rounded
-
-
-def _are_few_between(
-    folds: list[Sorted], centers: Floats, scales: Floats, low: Floats, high: Floats
-) -> bool:
-    between = np.zeros(len(low), np.int64)
-    for (_, first), (_, last) in zip(
-        _places(folds, centers, scales, low), _places(folds, centers, scales, high), strict=True
-    ):
-        between += last - first
-    return bool((between <= _FEW).all())
+        count += places
+    return total + 1e-9, count  # sums of weights are rounded
 
 
 def _next_of_rank(
@@ -174,7 +173,7 @@ def _next_of_rank(
 ) -> Floats:
     """Go on from bounds below the rank, one value after another, until it is reached."""
     places = np.array([place for _, place in _places(folds, centers, scales, low)])
-    total = _weight_up_to(folds, centers, scales, low)
+    total, _ = _up_to(folds, centers, scales, low)
     # Behind the last score of a fold there is one that is never reached.
     scores = [np.append(fold.scores, np.inf) for fold in folds]
     weights = [np.append(np.diff(fold.before), 0.0) for fold in folds]
@@ -217,16 +216,31 @@ def intervals(
     intervals : ndarray of shape (n, 2, k)
         Barber, Candès, Ramdas and Tibshirani 2021, eq. (11): for one fold, split conformal.
     """
-    n_folds, n, k = centers.shape
+    return intervals_around(conformity, centers, centers, coverage, scales)
+
+
+def intervals_around(
+    conformity: Conformity,
+    lows: Floats,
+    highs: Floats,
+    coverage: float,
+    scales: Floats | None = None,
+) -> Floats:
+    """Return :func:`intervals` around two quantiles, of shape (n_folds, n, k) each.
+
+    Scores are how far values lie outside of the two, below 0 where they lie within (Romano,
+    Patterson and Candès 2019, eq. 6).
+    """
+    n_folds, n, k = lows.shape
     rank = rank_of(coverage, conformity.n_samples)
     if scales is None:
-        scales = np.broadcast_to(1.0, centers.shape)
+        scales = np.broadcast_to(1.0, lows.shape)
     made = np.empty((n, 2, k))
     for j in range(k):
         folds = conformity.by_fold(conformity.scores[:, j], n_folds)
-        center, scale = centers[:, :, j], scales[:, :, j]
-        made[:, 1, j] = order_statistic(folds, center, scale, rank)
-        made[:, 0, j] = -order_statistic(folds, -center, scale, rank)
+        scale = scales[:, :, j]
+        made[:, 1, j] = order_statistic(folds, highs[:, :, j], scale, rank)
+        made[:, 0, j] = -order_statistic(folds, -lows[:, :, j], scale, rank)
     # Below a coverage of one half ends may cross, where folds disagree: neither is cut short.
     return np.sort(made, axis=1)
 
@@ -246,11 +260,21 @@ def masses(probabilities: Floats) -> tuple[Floats, Floats]:
     return likelier, probabilities
 
 
+def gaps(probabilities: Floats) -> tuple[Floats, Floats]:
+    """Return for each answer what its probability lacks to 1, and nothing of its own.
+
+    Of two answers this says more than :func:`masses`, where the unlikelier one always has 1: sets
+    are the smallest (Sadinle, Lei and Wasserman 2019).
+    """
+    return 1 - probabilities, np.zeros_like(probabilities)
+
+
 def sets(
     conformity: Conformity,
     probabilities: Floats,
     coverage: float,
     draws: tuple[Floats, Floats] | None,
+    scored_by: Scores = masses,
 ) -> Array:
     """Return adaptive prediction sets of the fold models.
 
@@ -263,7 +287,11 @@ def sets(
     coverage : float
     draws : tuple of ndarrays of shape (n_unseen,) and (n,), or None
         Uniform numbers of the unseen and the new rows, by which a part of a class's own mass counts
-        (Romano, Sesia and Candès 2020, eq. 5); None: all of it.
+        (Romano, Sesia and Candès 2020, eq. 5). None: nothing of it, so that the likeliest class is
+        always in. With all of it, sets of sure networks would hold most classes: the mass up to
+        the true class is nearly 1 for nearly all rows then, and so is that up to any other.
+    scored_by : callable, default=masses
+        How `conformity` was made of probabilities.
 
     Returns
     -------
@@ -271,11 +299,11 @@ def sets(
         Romano, Sesia and Candès 2020, eq. 14 (CV+); of one fold eq. 11.
     """
     likelier, own = conformity.scores.T
-    part, new_part = (np.ones(1), np.ones(1)) if draws is None else draws
+    part, new_part = (np.zeros(1), np.zeros(1)) if draws is None else draws
     folds = conformity.by_fold(likelier + part * own, len(probabilities))
     worse = np.zeros(probabilities.shape[1:])
     for fold, of_fold in zip(folds, probabilities, strict=True):
-        likelier, own = masses(of_fold)
+        likelier, own = scored_by(of_fold)
         new = likelier + new_part[:, None] * own
         worse += fold.before[np.searchsorted(fold.scores, new, side="left")]
     return worse < coverage * (conformity.n_samples + 1) - 1e-9
@@ -286,6 +314,7 @@ def class_sets(
     probabilities: Floats,
     coverage: float,
     draws: tuple[Floats, Floats] | None,
+    scored_by: Scores = masses,
 ) -> Array:
     """Return sets as :func:`sets`, each class held against the unseen rows of its own."""
     assert conformity.labels is not None
@@ -296,5 +325,5 @@ def class_sets(
         if draws is not None:
             of_class = draws[0][conformity.labels == label], draws[1]
         part = conformity.of_class(label)
-        made[:, label] = sets(part, probabilities, coverage, of_class)[:, label]
+        made[:, label] = sets(part, probabilities, coverage, of_class, scored_by)[:, label]
     return made

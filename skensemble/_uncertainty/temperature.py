@@ -1,10 +1,11 @@
 """One number that makes probabilities more or less sure, after the mean over members."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import expit, log_expit, log_softmax, logit, softmax
 
 from skensemble._types import Array, Floats
 
@@ -35,8 +36,8 @@ def find_temperature(probabilities: Floats, y: Array, weight: Floats) -> Tempera
     Parameters
     ----------
     probabilities : ndarray of shape (n, k)
-    y : ndarray of shape (n,)
-        Class indices.
+    y : ndarray of shape (n,) or (n, k)
+        Class indices, or 0 and 1 for each label; then the loss is the mean of the labels'.
     weight : ndarray of shape (n,)
 
     Returns
@@ -44,11 +45,8 @@ def find_temperature(probabilities: Floats, y: Array, weight: Floats) -> Tempera
     temperature : Temperature
         Guo, Pleiss, Sun and Weinberger 2017, section 4.2; of a mean, as in Rahaman and Thiery 2021.
     """
-    logs = np.log(np.clip(probabilities, _LEAST, None))
-    rows, share = np.arange(len(y)), weight / weight.sum()
-
-    def losses(log_temperature: float) -> Floats:
-        return -log_softmax(logs * np.exp(-log_temperature), axis=1)[rows, y]
+    losses = _losses_of_classes(probabilities, y) if y.ndim == 1 else _of_labels(probabilities, y)
+    share = weight / weight.sum()
 
     # In 1 / T the loss is convex, so that it has one minimum.
     found = minimize_scalar(
@@ -63,9 +61,27 @@ def find_temperature(probabilities: Floats, y: Array, weight: Floats) -> Tempera
     return Temperature(float(np.exp(found.x)), gain, error)
 
 
+def _losses_of_classes(probabilities: Floats, y: Array) -> Callable[[float], Floats]:
+    """Return the function from the logarithm of a temperature to the loss of each row."""
+    logs = np.log(np.clip(probabilities, _LEAST, None))
+    rows = np.arange(len(y))
+    return lambda log_t: -log_softmax(logs * np.exp(-log_t), axis=1)[rows, y]
+
+
+def _of_labels(probabilities: Floats, y: Array) -> Callable[[float], Floats]:
+    """Return the same of labels, for which the loss of a row is the mean of theirs."""
+    scores = logit(np.clip(probabilities, _LEAST, 1 - _LEAST)) * np.where(y != 0, 1, -1)
+    return lambda log_t: -log_expit(scores * np.exp(-log_t)).mean(axis=1)
+
+
 def temper(probabilities: Floats, temperature: float) -> Floats:
     """Raise probabilities to the power of 1 / temperature; along the last axis they sum to 1."""
     if temperature == 1:
         return probabilities
     with np.errstate(divide="ignore"):  # a probability of 0 stays 0
         return softmax(np.log(probabilities) / temperature, axis=-1)
+
+
+def temper_labels(probabilities: Floats, temperature: float) -> Floats:
+    """Divide the log-odds of each probability by the temperature."""
+    return probabilities if temperature == 1 else expit(logit(probabilities) / temperature)

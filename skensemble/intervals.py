@@ -1,0 +1,91 @@
+"""How intervals are made of a fitted ensemble: around means, or between quantiles."""
+
+import numpy as np
+
+from ._data.quantile_targets import QuantileTargets
+from ._data.targets import Targets
+from ._types import Floats
+from ._uncertainty import conformal
+from ._uncertainty.spread import late_cycles, scales_of
+from ._warnings import short
+from .fitted import Fitted, Source
+
+#: How intervals are made.
+METHODS = ("cv+", "normalized", "cqr")
+
+
+def choose_method(method: str | None, targets: Targets) -> str:
+    """Return how intervals are made; refuse a way that there is not."""
+    if method is None:
+        return "cqr" if targets.levels else "cv+"
+    if method not in METHODS:
+        raise ValueError(f"Got method={short(method)}, but expected one of {METHODS}.")
+    if method == "cqr" and not targets.levels:
+        raise ValueError(
+            "Got method='cqr' with an ensemble that predicts no quantiles, but expected 'cv+' or "
+            "'normalized': fit with distribution='quantiles'."
+        )
+    return method
+
+
+def make_intervals(
+    fitted: Fitted,
+    source: Source,
+    conformity: conformal.Conformity,
+    coverages: list[float],
+    method: str,
+) -> list[Floats]:
+    """Return intervals for each coverage, of shape (n, 2, k)."""
+    targets, own, new = fitted.targets, np.ones(1), None
+    residuals, known = targets.residuals(conformity.scores)
+    if method == "normalized":
+        spreads = targets.means(fitted.judged_spread(source, late_cycles(fitted.n_cycles)))
+        own, new = _scales(residuals, known, spreads, conformity.weight)
+    if targets.levels and method != "cv+":
+        return _between_quantiles(fitted, source, conformity, coverages, own, new)
+    centers = fitted.judged(source, targets.means)
+    scaled = conformity._replace(scores=residuals / own)
+    return [conformal.intervals(scaled, centers, share, new) for share in coverages]
+
+
+def _scales(
+    residuals: Floats, known: Floats, spreads: Floats, weight: Floats | None
+) -> tuple[Floats, Floats]:
+    """Return the scales of the errors of unseen rows, (n, k), and of new ones, (folds, n, k)."""
+    own, new = np.empty_like(residuals), np.empty_like(spreads)
+    for j in range(residuals.shape[1]):
+        given = known[:, j], residuals[:, j], weight
+        own[:, j] = scales_of(*given, known[:, j])
+        new[:, :, j] = scales_of(*given, spreads[:, :, j])
+    return own, new
+
+
+def _between_quantiles(
+    fitted: Fitted,
+    source: Source,
+    conformity: conformal.Conformity,
+    coverages: list[float],
+    own: Floats,
+    new: Floats | None,
+) -> list[Floats]:
+    """Return intervals between quantiles, moved as unseen rows ask for, in proportion to scales."""
+    targets = fitted.targets
+    assert isinstance(targets, QuantileTargets)
+    ends = np.array([[(1 - c) / 2, (1 + c) / 2] for c in coverages]).ravel()
+    k = conformity.scores.shape[1] // (1 + len(targets.levels))
+    # Interpolation is linear: that of differences to y is that of quantiles, less y.
+    above = targets.quantiles(conformity.scores[:, :-k], ends)
+
+    def at_ends(values: Floats) -> Floats:
+        return targets.quantiles(values, ends).reshape(*values.shape[:2], -1)
+
+    found = fitted.judged(source, at_ends)
+    found = found.reshape(*found.shape[:2], k, len(ends))
+    made = []
+    for i, coverage in enumerate(coverages):
+        low, high = 2 * i, 2 * i + 1
+        moves = np.maximum(above[..., low], -above[..., high]) / own
+        ends_found = found[..., low], found[..., high]
+        scored = conformity._replace(scores=moves)
+        made.append(conformal.intervals_around(scored, *ends_found, coverage, new))
+    return made
