@@ -35,7 +35,7 @@ safe_indexing = sklearn.utils._safe_indexing
 class Private(NamedTuple):
     """One private name of another package."""
 
-    #: Import path of what has the name, or "net", "module", "optimizer" for an instance of one.
+    #: Import path of what has the name, or "net", "module", "optimizer", "scorer" for an instance.
     owner: str
     name: str
     #: Why nothing public serves.
@@ -54,6 +54,7 @@ _REASONS = {
         "_check_y": "check_X_y cannot check y beside a dataset",
         "_check_sample_weight": "the texts check_estimator wants",
     },
+    "scorer": {"_score_func": "whether a metric takes weights; older scorers do not tell"},
     "sklearn.base.BaseEstimator": {"_get_param_names": "overridden: names behind **kwargs"},
     "net": {
         "_modules": "names of the modules that skorch made",
@@ -298,3 +299,9 @@ def fused_adam(optimizer: torch.optim.Optimizer) -> Callable[..., None] | None:
 def add_one(numbers: list[torch.Tensor]) -> None:
     """Add one to each tensor, in place."""
     torch._foreach_add_(numbers, 1)
+
+
+def metric_of(scorer: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the metric that a scorer was made of, or the scorer itself."""
+    metric: Callable[..., Any] = getattr(scorer, "_score_func", scorer)
+    return metric

@@ -17,6 +17,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils.metadata_routing import get_routing_for_object
 
+from ._compat import metric_of
 from ._data.targets import ClassTargets, RealTargets, Targets, squeeze_output
 from ._types import Array, Floats, Scoring
 from ._warnings import own_filters, short
@@ -324,13 +325,11 @@ def check_decision(decision: Scoring | None, targets: Targets) -> None:
 
 def _takes_weight(scorer: Callable[..., Any]) -> bool:
     """Tell whether a scorer is given the weights of rows: if it can take them, or requests them."""
-    requests = get_routing_for_object(scorer).score.requests
     if get_config()["enable_metadata_routing"]:
+        requests = get_routing_for_object(scorer).score.requests
         return requests.get("sample_weight") is True
-    if hasattr(scorer, "get_metadata_routing"):
-        # One made of a metric takes any weights, and hands them on to a metric that may not.
-        return "sample_weight" in requests
     try:
-        return "sample_weight" in inspect.signature(scorer).parameters
+        # One made of a metric takes any weights, and hands them on to a metric that may not.
+        return "sample_weight" in inspect.signature(metric_of(scorer)).parameters
     except (TypeError, ValueError):
         return False

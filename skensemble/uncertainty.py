@@ -65,9 +65,10 @@ class ClassUncertainty(ClassPredictions):
         class_conditional : bool, default=False
             Whether this share is to hold for the rows of each class, however rare it is.
         random_state : int, RandomState instance or None, default=None
-            None: the likeliest class is in each set, so that none is empty, and easy tables are
-            covered better than asked for. A seed draws how much of the last class's probability
-            counts ([1]_, eq. 5): the share is then met closely, and sets may be empty.
+            None: a class is held against the mass of the likelier ones alone. So the likeliest is
+            in each set, none is empty, and easy tables are covered better than asked for. A seed
+            draws how much of a class's own probability counts too ([1]_, eq. 5): the share is then
+            met closely, and sets may be empty.
 
         Returns
         -------

@@ -4,6 +4,7 @@ import importlib
 
 import pytest
 import torch
+from sklearn.metrics import get_scorer
 from skorch import NeuralNetClassifier
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -14,6 +15,7 @@ INSTANCES = {
     "net": lambda: NeuralNetClassifier(nn.Linear, module__in_features=2, module__out_features=2),
     "module": lambda: nn.Linear(2, 2),
     "optimizer": lambda: torch.optim.SGD([torch.zeros(1)]),
+    "scorer": lambda: get_scorer("accuracy"),
 }
 
 
