@@ -111,7 +111,7 @@ class ClassUncertainty(ClassPredictions):
         >>> bool(sets[range(150), y].mean() >= 0.95)
         True
         """
-        coverages, is_single = _coverages(coverage)
+        coverages, is_single = _shares(coverage, "coverage")
         fitted, source = self._read(X)
         targets = fitted.targets
         if targets.has_sigmoids and random_state is not None:
@@ -267,7 +267,7 @@ class ValueUncertainty(ValuePredictions):
         >>> bool(((low <= y) & (y <= high)).mean() >= 0.9)
         True
         """
-        coverages, is_single = _coverages(coverage)
+        coverages, is_single = _shares(coverage, "coverage")
         fitted, source = self._read(X)
         method = choose_method(method, fitted.targets)
         conformity = _conformity(fitted)
@@ -376,12 +376,8 @@ class ValueUncertainty(ValuePredictions):
         )
 
 
-def _coverages(coverage: float | Sequence[float]) -> tuple[list[float], bool]:
-    """Return shares as a list, and whether there was one alone."""
-    return _shares(coverage, "coverage")
-
-
 def _shares(given: float | Sequence[float], name: str) -> tuple[list[float], bool]:
+    """Return shares as a list, and whether there was one alone; `name` is the argument."""
     asked: ArrayLike = given
     try:
         shares = np.asarray(asked, dtype=np.float64)

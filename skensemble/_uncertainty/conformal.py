@@ -5,7 +5,7 @@ All folds vote together. Where all chains left out the same rows there is one mo
 and this is split conformal prediction.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -132,11 +132,13 @@ def order_statistic(folds: list[Sorted], centers: Floats, scales: Floats, rank: 
     ends = (centers + scales * bound)[is_filled]
     low, high = ends.min(axis=0), ends.max(axis=0)
     low -= np.abs(low) * 1e-12 + np.finfo(np.float64).tiny  # that bound itself may be the answer
-    n_low, n_high = (_up_to(folds, centers, scales, bounds)[1] for bounds in (low, high))
+    n_low, n_high = (
+        _up_to(folds, centers, scales, bounds)[1].sum(axis=0) for bounds in (low, high)
+    )
     for _ in range(_HALVINGS):
         middle = low + (high - low) / 2
-        weight, n_middle = _up_to(folds, centers, scales, middle)
-        is_below = weight < rank
+        weight, places = _up_to(folds, centers, scales, middle)
+        is_below, n_middle = weight < rank, places.sum(axis=0)
         low, high = np.where(is_below, middle, low), np.where(is_below, high, middle)
         n_low, n_high = np.where(is_below, n_middle, n_low), np.where(is_below, n_high, n_middle)
         if (n_high - n_low <= _FEW).all():
@@ -149,31 +151,22 @@ def _place_of(pooled: Sorted, rank: float) -> int:
     return min(place, len(pooled.scores) - 1)
 
 
-def _places(
-    folds: list[Sorted], centers: Floats, scales: Floats, bounds: Floats
-) -> Iterator[tuple[Sorted, Array]]:
-    """Yield how many scores of each fold lie up to the bounds."""
-    for fold, center, scale in zip(folds, centers, scales, strict=True):
-        yield fold, np.searchsorted(fold.scores, (bounds - center) / scale, side="right")
-
-
 def _up_to(
     folds: list[Sorted], centers: Floats, scales: Floats, bounds: Floats
 ) -> tuple[Floats, Array]:
-    """Return the weight of what lies up to the bounds, and its number."""
-    total, count = np.zeros(len(bounds)), np.zeros(len(bounds), np.int64)
-    for fold, places in _places(folds, centers, scales, bounds):
-        total += fold.before[places]
-        count += places
-    return total + 1e-9, count  # sums of weights are rounded
+    """Return the weight of what lies up to the bounds, and how many scores of each fold do."""
+    total, places = np.zeros(len(bounds)), np.empty(centers.shape, np.int64)
+    for fold, center, scale, place in zip(folds, centers, scales, places, strict=True):
+        place[:] = np.searchsorted(fold.scores, (bounds - center) / scale, side="right")
+        total += fold.before[place]
+    return total + 1e-9, places  # sums of weights are rounded
 
 
 def _next_of_rank(
     folds: list[Sorted], centers: Floats, scales: Floats, low: Floats, rank: float
 ) -> Floats:
     """Go on from bounds below the rank, one value after another, until it is reached."""
-    places = np.array([place for _, place in _places(folds, centers, scales, low)])
-    total, _ = _up_to(folds, centers, scales, low)
+    total, places = _up_to(folds, centers, scales, low)
     # Behind the last score of a fold there is one that is never reached.
     scores = [np.append(fold.scores, np.inf) for fold in folds]
     weights = [np.append(np.diff(fold.before), 0.0) for fold in folds]
