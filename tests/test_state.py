@@ -14,7 +14,8 @@ from torch import nn
 
 from skensemble import SnapshotEnsembleClassifier
 from skensemble._training.run import Run
-from skensemble._training.state import capture_net, restore_net
+from skensemble._training.state import capture_net, capture_notes, restore_net, restore_notes
+from skensemble.networks import TableNetwork
 
 
 class Counting(nn.Module):
@@ -239,6 +240,14 @@ def test_a_net_is_put_where_another_stood(digits):
     assert other.history_ == model.history_
     states = [m.net_.optimizer_.state_dict()["state"] for m in (model, other)]
     assert all(same([states[0][i]], [states[1][i]]) for i in states[0])
+
+
+def test_our_network_takes_no_notes_from_a_file():
+    module = TableNetwork(2, 1)
+    before = list(module._names)
+    assert set(capture_notes(module)) == {"layers", "layers.1", "layers.4"}  # torch's own
+    restore_notes(module, {"": {"values": {"_names": 1e308}}})
+    assert module._names == before
 
 
 def test_a_callback_that_no_file_can_keep_is_refused(digits):

@@ -119,8 +119,8 @@ def _callbacks_of(net: SnapshotNet) -> list[tuple[str, Callback]]:
     return [(name, cb) for name, cb in net.callbacks_ if not _is_ours(cb)]
 
 
-def _is_ours(callback: Callback) -> bool:
-    return type(callback).__module__.startswith("skensemble.")
+def _is_ours(part: Callback | nn.Module) -> bool:
+    return type(part).__module__.startswith("skensemble.")
 
 
 def _capture_module(module: nn.Module) -> Options:
@@ -144,14 +144,18 @@ def _restore_module(module: nn.Module, state: Options) -> None:
 
 
 def capture_notes(module: nn.Module) -> Options:
-    """Copy what the parts of a module hold beside their tensors."""
-    return {path: _notes_of_part(part) for path, part in module.named_modules()}
+    """Copy what the parts of a module hold beside their tensors.
+
+    Ours hold what their constructors set, and note nothing.
+    """
+    parts = module.named_modules()
+    return {path: _notes_of_part(part) for path, part in parts if not _is_ours(part)}
 
 
 def restore_notes(module: nn.Module, notes: Options) -> None:
     """Give the parts of a module what those of another held beside their tensors."""
     for path, part in module.named_modules():
-        if path in notes:
+        if path in notes and not _is_ours(part):
             put_back(part, notes[path])
 
 
