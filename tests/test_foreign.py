@@ -7,6 +7,7 @@ import functools
 import json
 import sys
 
+import numpy as np
 import pytest
 import torch
 from conftest import Mlp
@@ -143,7 +144,7 @@ def renew_digests(document, own, stacks):
         found = document["snapshots"]
         n, name = len(own[found["places"]["at"]]), found["digests"]["at"]
         if name in own:
-            own[name] = digests_of(stacks, n)
+            own[name] = digests_of(stacks, np.arange(n), {})
 
 
 def with_names(path, change):

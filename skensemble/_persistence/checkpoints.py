@@ -82,6 +82,8 @@ class Checkpoint:
         self.path = None if self.folder is None else self.folder / name
         #: Training needs no disk, and goes on while the file is written.
         self._writing: Future[None] | None = None
+        #: Digests of the run's snapshots, which do not change any more.
+        self._digests: dict[int, bytes] = {}
         #: Tells the file that was last written here from others.
         self._own: tuple[int, int] | None = None
 
@@ -130,7 +132,8 @@ class Checkpoint:
         if self._begun is None or self._is_behind(stood):
             return
         nets = [net.of_one_chain() for net in fitted.nets]
-        self._write(self._begun, replace(fitted, nets=nets), {"stood": stood})
+        fitted = replace(fitted, nets=nets)
+        self._write(self._begun, fitted, {"stood": stood}, digests=self._digests)
 
     def finish(self, estimator: NetParameters, fitted: Fitted, messages: Messages) -> None:
         """Write what a whole fit leaves, with all that a later call needs to go on."""
@@ -155,14 +158,20 @@ class Checkpoint:
             self._own = _mark_of(self.path)
 
     def _write(
-        self, begun: Begun, fitted: Fitted, extra: Options, include: tuple[str, ...] = ()
+        self,
+        begun: Begun,
+        fitted: Fitted,
+        extra: Options,
+        *,
+        include: tuple[str, ...] = (),
+        digests: dict[int, bytes] | None = None,
     ) -> None:
         self.wait()
         if self.path is not None:
             extra = {"identity": self.identity, **extra}
             model = prepare_model(begun, fitted, include=("unseen", *include), extra=extra)
             writer = ThreadPoolExecutor(max_workers=1)
-            self._writing = writer.submit(model.write, self.path)
+            self._writing = writer.submit(model.write, self.path, digests)
             writer.shutdown(wait=False)
 
     def _is_behind(self, stood: Options) -> bool:

@@ -89,13 +89,15 @@ class Prepared(NamedTuple):
     stacks: State
     places: Array
 
-    def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the file."""
+    def write(self, path: str | os.PathLike[str], known: dict[int, bytes] | None = None) -> None:
+        """Write the file; `known` has digests of snapshots, to which those found out are added."""
         encoder, laid = self.encoder, lay_out(self.stacks)
         snapshots = {
             "stacks": [_describe(name, stack) for name, stack in self.stacks.items()],
             "places": encoder.encode(np.asarray(self.places, dtype=np.int64)),
-            "digests": encoder.encode(digests_of(laid, len(self.places))),
+            "digests": encoder.encode(
+                digests_of(laid, self.places, {} if known is None else known)
+            ),
         }
         document = {**self.document, "snapshots": snapshots}
         text = json.dumps(document, separators=(",", ":"), allow_nan=False)
