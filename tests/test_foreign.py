@@ -92,6 +92,17 @@ def test_modules_come_back_with_what_they_share():
     found[3].flatten_parameters()
 
 
+@pytest.mark.parametrize(
+    ("name", "part"), [("_parameters", [0]), ("_modules", {"a": 1.0}), ("_forward_hooks", 3)]
+)
+def test_modules_without_what_torch_needs_are_faults(name, part):
+    attributes = {**vars(nn.ReLU()), name: part}
+    parts = {"vars": attributes, "parametrized": []}
+    made_up = Foreign("module", "torch.nn.modules.activation.ReLU", None, parts, 0)
+    with pytest.raises(Fault, match=f"a module whose {name}"):
+        Maker((), lambda record: record).make(made_up)
+
+
 def test_names_of_layers_and_optimizers_need_no_trust_and_others_do():
     free = [
         "torch.nn.modules.linear.Linear", "torch.optim.sgd.SGD", "skorch.callbacks.EarlyStopping",

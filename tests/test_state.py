@@ -242,12 +242,17 @@ def test_a_net_is_put_where_another_stood(digits):
     assert all(same([states[0][i]], [states[1][i]]) for i in states[0])
 
 
+NO_NOTES = {"values": {}, "generators": {}, "optimizers": {}, "objects": {}}
+
+
 def test_our_network_takes_no_notes_from_a_file():
     module = TableNetwork(2, 1)
     before = list(module._names)
     assert set(capture_notes(module)) == {"layers", "layers.1", "layers.4"}  # torch's own
-    restore_notes(module, {"": {"values": {"_names": 1e308}}})
+    restore_notes(module, {"": {**NO_NOTES, "values": {"_names": 1e308}}})
     assert module._names == before
+    restore_notes(module, {"layers": {**NO_NOTES, "values": {"_modules": {}}}})
+    assert len(module.layers) == 7
 
 
 def test_a_callback_that_no_file_can_keep_is_refused(digits):

@@ -136,6 +136,8 @@ def test_what_no_file_can_keep_is_refused():
     for value in (lock, [{"a": lock}], np.array([lock], object), torch.eye(2).to_sparse()):
         with pytest.raises(ValueError, match=r"an instance of|a tensor of"):
             there_and_back(value)
+    with pytest.raises(ValueError, match=r"Got x=.* with a range of more than .*, but expected"):
+        Encoder(None).encode_named("x", range(1 << 30))
 
 
 def test_nothing_is_looked_up():
@@ -166,6 +168,7 @@ BAD = [
     "of": "system"},
     {"$": "pandas", "kind": "read_pickle"}, {"$": "pandas", "kind": "Timestamp", "of": 1,
     "unit": "x"},
+    {"$": "range", "of": [0, 1 << 50, 1]},
     {"$": "name", "name": 3}, {"$": "name", "name": "a", "number": "b", "source": None},
 ]  # fmt: skip
 

@@ -52,6 +52,9 @@ _FREE_NAMES = {
 #: Callbacks that read or write files, or speak to other machines.
 _NEED_TRUST = ("Checkpoint", "LoadInitState", "Logger", "TensorBoard")
 
+#: What modules hold by name.
+_HELD = {"_parameters": nn.Parameter, "_buffers": torch.Tensor, "_modules": nn.Module}
+
 #: Where functions need no trust.
 _FREE_FUNCTIONS = ("torch.nn.functional",)
 
@@ -265,6 +268,7 @@ class Maker:
                 parametrize(made, names)
             attributes = _named(self.make(parts["vars"]))
             if foreign.kind == "module":
+                _check_internals(attributes)
                 made.__setstate__(attributes)
             else:
                 made.__dict__.update(attributes)
@@ -275,6 +279,17 @@ def _named(options: object) -> Options:
     if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
         raise Fault("attributes without names")
     return options
+
+
+def _check_internals(attributes: Options) -> None:
+    """Refuse attributes of a module without which torch cannot even look for others."""
+    for name, empty in vars(nn.Module()).items():
+        kind: Any = (bool, type(None)) if empty is None else type(empty)
+        if not isinstance(part := attributes.get(name, empty), kind):
+            raise Fault(f"a module whose {name} is {short(part)}")
+    for name, held in _HELD.items():
+        if not all(part is None or isinstance(part, held) for part in attributes[name].values()):
+            raise Fault(f"a module whose {name} are of another kind")
 
 
 def _import(name: str) -> Any:

@@ -44,6 +44,9 @@ DEEPEST = 100
 #: Whole numbers that stand as themselves.
 _LARGE = 1 << 63
 
+#: Numbers of a range.
+_MOST = 1 << 24
+
 #: Types of numpy that are bytes and nothing else, by their names.
 _DTYPE = re.compile(
     r"[<>|](?:[biufc][0-9]{1,2}|[SU][0-9]{1,9}|[mM]8(?:\[[0-9]{0,9}[A-Za-z]{1,2}\])?)"
@@ -115,7 +118,7 @@ class Encoder:
         """Return the JSON of a value; an error names what holds it."""
         try:
             return self.encode(value)
-        except (ValueError, RecursionError) as error:
+        except (Fault, ValueError, RecursionError) as error:
             raise ValueError(
                 f"Got {name}={short(value)} with {error}, but expected what a file can keep: "
                 "numbers, texts, dates, arrays, lists and dicts of them, and classes and functions "
@@ -409,7 +412,7 @@ _WRITERS: list[tuple[type, str, Callable[[Encoder, Any], Options]]] = [
     (frozenset, "frozenset", _write_set),
     (bytes, "bytes", lambda e, v: {"hex": v.hex()}),
     (complex, "complex", lambda e, v: {"of": [e.encode(v.real), e.encode(v.imag)]}),
-    (range, "range", lambda e, v: {"of": [v.start, v.stop, v.step]}),
+    (range, "range", lambda e, v: {"of": [_checked(v).start, v.stop, v.step]}),
     (slice, "slice", lambda e, v: {"of": [e.encode(p) for p in (v.start, v.stop, v.step)]}),
     (datetime, "datetime", write_datetime),
     (date, "date", lambda e, v: {"of": [v.year, v.month, v.day]}),
@@ -439,8 +442,10 @@ def _make_fraction(decoder: Decoder, tree: Options) -> Fraction:
     return Fraction(text)
 
 
-def _make_range(decoder: Decoder, tree: Options) -> range:
-    return range(*tree["of"])
+def _checked(numbers: range) -> range:
+    if numbers[_MOST:]:  # to look for what is not in it takes for ever
+        raise Fault(f"a range of more than {_MOST} numbers")
+    return numbers
 
 
 def _make_generator(decoder: Decoder, tree: Options) -> np.random.RandomState:
@@ -475,7 +480,7 @@ _MAKERS: dict[str, Callable[[Decoder, Options], Any]] = {
     "frozenset": lambda d, t: frozenset(_as_set(d, t)),
     "bytes": lambda d, t: bytes.fromhex(t["hex"]),
     "complex": lambda d, t: complex(*d.many(t["of"])),
-    "range": _make_range,
+    "range": lambda decoder, tree: _checked(range(*tree["of"])),
     "slice": lambda d, t: slice(*d.many(t["of"])),
     "datetime": make_datetime,
     "date": lambda d, t: date(*t["of"]),

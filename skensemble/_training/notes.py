@@ -8,7 +8,7 @@ import copy
 import logging
 import random
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -54,11 +54,12 @@ def take_notes(
     return taker.take(owner, {*without}), taker.strays
 
 
-def put_back(owner: Any, notes: Options) -> None:
+def put_back(owner: Any, notes: Options, *, without: Collection[str] = ()) -> None:
     """Give an object what another one of its kind had noted."""
     held = vars(owner)
     for name, value in notes["values"].items():
-        held[name] = _in_place(held.get(name), copied(value))
+        if name not in without:
+            held[name] = _in_place(held.get(name), copied(value))
     for name, state in notes["generators"].items():
         if name in held:
             _set_generator(held[name], state)

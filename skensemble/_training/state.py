@@ -156,7 +156,7 @@ def restore_notes(module: nn.Module, notes: Options) -> None:
     """Give the parts of a module what those of another held beside their tensors."""
     for path, part in module.named_modules():
         if path in notes and not _is_ours(part):
-            put_back(part, notes[path])
+            put_back(part, notes[path], without=_OF_MODULE)
 
 
 @contextlib.contextmanager
