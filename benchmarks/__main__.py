@@ -1,6 +1,8 @@
 """``python -m benchmarks`` and a command: fit, predict, ... as ``--help`` lists them."""
 
 import argparse
+import importlib
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,19 @@ COMMANDS = {
     "files": files.run,
 }
 
+#: Those that take tables, and so need pandas.
+ON_TABLES = (
+    "onnx",
+    "outoffold",
+    "accuracy",
+    "search",
+    "limit",
+    "intervals",
+    "importance",
+    "quantiles",
+    "scoring",
+)
+
 
 def main(given: Sequence[str] | None = None) -> None:
     """Run one benchmark, print its tables, and write them as JSON if asked to."""
@@ -46,7 +61,7 @@ def main(given: Sequence[str] | None = None) -> None:
     if arguments.command in COMMANDS:
         results = {"": measured(COMMANDS[arguments.command], arguments)}
     else:
-        results = ON_TABLES[arguments.command](arguments)
+        results = on_tables(arguments)
     print(machine())
     for title, rows in results.items():
         print(f"\n### {title}\n\n{table(rows)}" if title else table(rows))
@@ -63,7 +78,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers", action="store_true", help="also the packages of extra 'bench'")
     beside = parser.add_argument_group("busy")
     beside.add_argument("--nice", type=int, default=0, metavar="N", help="of what burns CPU")
-    real = parser.add_argument_group("outoffold, accuracy, search, limit, intervals, importance")
+    real = parser.add_argument_group(
+        "outoffold, accuracy, search, limit, intervals, importance, quantiles, scoring"
+    )
     real.add_argument("--data", type=Path, metavar="DIR", help="tables with an index.json")
     real.add_argument("--splits", type=int, default=5, help="fits of each table")
     real.add_argument("--cache", type=Path, metavar="FILE", help="JSON file to go on from")
@@ -74,7 +91,9 @@ def parser() -> argparse.ArgumentParser:
     accuracy.add_argument("--methods", nargs="+", metavar="NAME", help="these alone")
     accuracy.add_argument("--no-times", action="store_true", help="keep no seconds")
     accuracy.add_argument("--picture", type=Path, metavar="FILE", help="loss over fit time")
-    both = parser.add_argument_group("accuracy, search, limit, intervals, importance")
+    both = parser.add_argument_group(
+        "accuracy, search, limit, intervals, importance, quantiles, scoring"
+    )
     both.add_argument("--tables", nargs="+", metavar="NAME", help="these alone")
     both.add_argument("--threads", type=int, help="of every method")
     search = parser.add_argument_group("search")
@@ -94,114 +113,22 @@ def measured(run: Callable[..., Rows], arguments: argparse.Namespace) -> Rows:
     )
 
 
-def run_outoffold(arguments: argparse.Namespace) -> dict[str, Rows]:
-    """Return the rows of the summaries by their titles."""
-    from . import outoffold  # here, since it needs pandas and those above do not
-
-    return outoffold.run(
-        smallest=arguments.smallest,
-        data=arguments.data,
-        splits=arguments.splits,
-        cache=arguments.cache,
-        bootstrap=arguments.bootstrap,
+def on_tables(arguments: argparse.Namespace) -> dict[str, Rows]:
+    """Return the rows of the summaries by their titles; an only table has none."""
+    # Imported here: they need pandas, and those above do not.
+    run = importlib.import_module(f".{arguments.command}", __package__).run
+    given = {
+        **vars(arguments),
+        "only": arguments.tables,
+        "sizes": arguments.rows,
+        "times": not arguments.no_times,
+        "repeats": 2 if arguments.smallest else arguments.repeats,
+    }
+    asked = inspect.signature(run).parameters
+    found = run(
+        **{name: value for name, value in given.items() if name in asked and value is not None}
     )
-
-
-def run_accuracy(arguments: argparse.Namespace) -> dict[str, Rows]:
-    """Return the rows of the summaries by their titles."""
-    from . import accuracy  # needs pandas as well
-
-    return accuracy.run(
-        smallest=arguments.smallest,
-        data=arguments.data,
-        splits=arguments.splits,
-        sizes=arguments.rows,
-        methods=arguments.methods or tuple(accuracy.METHODS),
-        only=arguments.tables,
-        cache=arguments.cache,
-        threads=arguments.threads,
-        times=not arguments.no_times,
-        picture=arguments.picture,
-    )
-
-
-def run_search(arguments: argparse.Namespace) -> dict[str, Rows]:
-    """Return the rows of its only table, which has no title."""
-    from . import search  # needs pandas as well
-
-    rows = search.run(
-        smallest=arguments.smallest,
-        data=arguments.data,
-        splits=arguments.splits,
-        settings=arguments.settings,
-        only=arguments.tables,
-        cache=arguments.cache,
-        threads=arguments.threads,
-    )
-    return {"": rows}
-
-
-def run_intervals(arguments: argparse.Namespace) -> dict[str, Rows]:
-    """Return the rows of the summaries by their titles."""
-    from . import intervals  # needs pandas as well
-
-    return intervals.run(
-        smallest=arguments.smallest,
-        data=arguments.data,
-        splits=arguments.splits,
-        only=arguments.tables,
-        cache=arguments.cache,
-        threads=arguments.threads,
-        repeats=2 if arguments.smallest else arguments.repeats,
-    )
-
-
-def run_onnx(arguments: argparse.Namespace) -> dict[str, Rows]:
-    """Return the rows of its only table, which has no title."""
-    from . import onnx  # needs pandas and onnxruntime
-
-    return {"": measured(onnx.run, arguments)}
-
-
-def run_limit(arguments: argparse.Namespace) -> dict[str, Rows]:
-    """Return the rows of its only table, which has no title."""
-    from . import limit  # needs pandas as well
-
-    rows = limit.run(
-        smallest=arguments.smallest,
-        data=arguments.data,
-        splits=arguments.splits,
-        limits=arguments.limits,
-        only=arguments.tables,
-        threads=arguments.threads,
-    )
-    return {"": rows}
-
-
-def run_importance(arguments: argparse.Namespace) -> dict[str, Rows]:
-    """Return the rows of its only table, which has no title."""
-    from . import importance  # needs pandas as well
-
-    rows = importance.run(
-        smallest=arguments.smallest,
-        data=arguments.data,
-        splits=arguments.splits,
-        only=arguments.tables,
-        threads=arguments.threads,
-    )
-    return {"": rows}
-
-
-#: Those that take tables, and so need pandas.
-ON_TABLES = {
-    "onnx": run_onnx,
-    "outoffold": run_outoffold,
-    "accuracy": run_accuracy,
-    "search": run_search,
-    "limit": run_limit,
-    "intervals": run_intervals,
-    "importance": run_importance,
-}
+    return found if isinstance(found, dict) else {"": found}
 
 
 if __name__ == "__main__":
