@@ -210,21 +210,31 @@ class Fitted:
 
         return self._combine(source, self._of_models(), pool)
 
-    def judged_spread(self, source: Source, first: int) -> NDArray[np.float64]:
-        """Return the standard deviation of each such model over its cycles from `first` on.
+    def judged_with_spread(
+        self, source: Source, first: int, of: Callable[[Floats], Floats]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what :meth:`judged` does, and how far the cycles from `first` on are apart.
 
-        It is of shape (n_models, n, k). That of the ensemble is the one of the means over chains.
+        That is the standard deviation of each model over them, (n_models, n, k); of the ensemble
+        it is the one of the means over chains.
         """
-        n, late = self.n_chains, np.arange(first, self.n_cycles)
-        members = (late[:, None] * n + np.arange(n)).ravel()
+        n, n_late = self.n_chains, self.n_cycles - first
+        weights = self._of_models()
+        late = np.arange(first * n, self.n_cycles * n)
+        members = np.union1d(np.flatnonzero(weights.any(axis=0)), late)
+        chosen = torch.from_numpy(weights[:, members])
 
-        def spread(values: torch.Tensor) -> torch.Tensor:
-            by_cycle = values.unflatten(0, (len(late), n))
+        def both(values: torch.Tensor) -> torch.Tensor:
+            by_cycle = values[-len(late) :].unflatten(0, (n_late, n))
             if not self._is_judged_by_chain:
                 by_cycle = by_cycle.mean(dim=1, keepdim=True)
-            return by_cycle.std(dim=0, correction=0)
+            spread = by_cycle.std(dim=0, correction=0)
+            pooled = torch.from_numpy(of(average(values, chosen).numpy()))
+            return torch.cat([pooled, spread], dim=-1)
 
-        return self._gather(source, members, spread)
+        made = self._gather(source, members, both)
+        n_spreads = self.targets.n_outputs
+        return made[..., :-n_spreads], made[..., -n_spreads:]
 
     def variances(self, source: Source) -> NDArray[np.float64]:
         """Return the variance of the members' predictions, and the mean of those within, (2, n, k).

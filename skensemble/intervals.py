@@ -13,6 +13,9 @@ from .fitted import Fitted, Source
 #: How intervals are made.
 METHODS = ("cv+", "normalized", "cqr")
 
+#: Most that the mean of chains takes off the squared error of one.
+_MOST_GAINED = 0.5
+
 
 def choose_method(method: str | None, targets: Targets) -> str:
     """Return how intervals are made; refuse a way that there is not."""
@@ -36,16 +39,37 @@ def make_intervals(
     method: str,
 ) -> list[Floats]:
     """Return intervals for each coverage, of shape (n, 2, k)."""
-    targets, own, new = fitted.targets, np.ones(1), None
-    residuals, known = targets.residuals(conformity.scores)
-    if method == "normalized":
-        spreads = targets.means(fitted.judged_spread(source, late_cycles(fitted.n_cycles)))
-        own, new = _scales(residuals, known, spreads, conformity.weight)
+    targets = fitted.targets
     if targets.levels and method != "cv+":
-        return _between_quantiles(fitted, source, conformity, coverages, own, new)
-    centers = fitted.judged(source, targets.means)
-    scaled = conformity._replace(scores=residuals / own)
-    return [conformal.intervals(scaled, centers, share, new) for share in coverages]
+        return _between_quantiles(fitted, source, conformity, coverages, method)
+    residuals, known = targets.residuals(conformity.scores)
+    if method == "cv+":
+        centers = fitted.judged(source, targets.means)
+        scaled = conformity._replace(scores=residuals)
+        return [conformal.intervals(scaled, centers, share) for share in coverages]
+    first = late_cycles(fitted.n_cycles)
+    models, spreads = fitted.judged_with_spread(source, first, targets.means)
+    own, new = _scales(residuals, known, targets.means(spreads), conformity.weight)
+    size = np.average(residuals**2, axis=0, weights=conformity.weight)
+    unit = np.average(own**2, axis=0, weights=conformity.weight)
+    scale = new.mean(axis=0)
+    share_left = _left_of_chains(models, scale**2 * (size / unit))
+    scaled = conformity._replace(scores=residuals / own, fold=None)
+    center, scale = models.mean(axis=0, keepdims=True), (scale * np.sqrt(share_left))[None]
+    return [conformal.intervals(scaled, center, share, scale) for share in coverages]
+
+
+def _left_of_chains(models: Floats, of_one: Floats) -> Floats:
+    """Return which part of a chain's mean squared error is that of the mean of chains, (n, k).
+
+    Their mean lacks all but one n-th of what they are apart. Few chains tell this roughly, so that
+    no more than half is taken off.
+    """
+    if len(models) == 1:
+        return np.ones(1)
+    gained = models.var(axis=0)  # (1 - 1/n) times the variance of one chain
+    part = np.divide(gained, of_one, out=np.zeros_like(gained), where=of_one > 0)
+    return 1 - np.minimum(part, _MOST_GAINED)
 
 
 def _scales(
@@ -65,10 +89,9 @@ def _between_quantiles(
     source: Source,
     conformity: conformal.Conformity,
     coverages: list[float],
-    own: Floats,
-    new: Floats | None,
+    method: str,
 ) -> list[Floats]:
-    """Return intervals between quantiles, moved as unseen rows ask for, in proportion to scales."""
+    """Return intervals between quantiles, moved as unseen rows ask for."""
     targets = fitted.targets
     assert isinstance(targets, QuantileTargets)
     ends = np.array([[(1 - c) / 2, (1 + c) / 2] for c in coverages]).ravel()
@@ -79,7 +102,14 @@ def _between_quantiles(
     def at_ends(values: Floats) -> Floats:
         return targets.quantiles(values, ends).reshape(*values.shape[:2], -1)
 
-    found = fitted.judged(source, at_ends)
+    own, new = np.ones(1), None
+    if method == "cqr":
+        found = fitted.judged(source, at_ends)
+    else:
+        first = late_cycles(fitted.n_cycles)
+        found, spreads = fitted.judged_with_spread(source, first, at_ends)
+        residuals, known = targets.residuals(conformity.scores)
+        own, new = _scales(residuals, known, targets.means(spreads), conformity.weight)
     found = found.reshape(*found.shape[:2], k, len(ends))
     made = []
     for i, coverage in enumerate(coverages):

@@ -127,7 +127,8 @@ class ClassUncertainty(ClassPredictions):
             n_answers = targets.n_outputs if len(asked) == 1 else 2
             for answer, n_samples in enumerate(conformity.count_by_class(n_answers)):
                 _check_enough(coverages, n_samples, targets.word_answer(k, answer))
-        models = targets.questions(fitted.judged(source))
+        found = fitted.judged(source)
+        models = targets.questions(found)
         generator = None if random_state is None else check_random_state(random_state)
         rule = functools.partial(
             conformal.class_sets if class_conditional else conformal.sets,
@@ -135,7 +136,7 @@ class ClassUncertainty(ClassPredictions):
         )
         made = [_sets(*of, coverages, rule, generator) for of in zip(asked, models, strict=True)]
         if generator is None:
-            for sets, p in zip(made, targets.questions(fitted.ensemble(source)), strict=True):
+            for sets, p in zip(made, targets.questions(found.mean(axis=0)), strict=True):
                 sets[:, np.arange(len(p)), p.argmax(axis=1)] = True
         whole = made[0] if len(made) == 1 else np.stack(made, axis=2)
         return whole[0] if is_single else whole
@@ -224,8 +225,11 @@ class ValueUncertainty(ValuePredictions):
         method : {"cv+", "normalized", "cqr"} or None, default=None
             None: "cqr" with ``distribution="quantiles"``, else "cv+".
             "cv+": errors are as large everywhere, so that all intervals of a fold's model are as
-            wide. "normalized": errors grow with the spread of a chain's later cycles, by a rule
-            that is learned from the unseen rows; intervals are wider where the network is in doubt.
+            wide. "normalized": intervals lie around :meth:`predict`, and are wider where the
+            network is in doubt: errors grow with the spread of a chain's later cycles, by a rule
+            that is learned from the unseen rows. From the error of a chain is taken what the mean
+            of chains saves at that row, ``(1 - 1/n_chains)`` times the variance of what they
+            predict, but never more than half of its square.
             "cqr": between two of the predicted quantiles, moved by how far the values of unseen
             rows lie outside of theirs ([2]_, eq. 6, in the form of CV+). It needs quantiles, and
             with them "normalized" is the same, but for moves in proportion to that spread.
@@ -247,8 +251,9 @@ class ValueUncertainty(ValuePredictions):
         With rows that are exchangeable, split conformal intervals hold the true value for at least
         the share asked for, and those of CV+ for at least 1 - 2 (1 - coverage). In practice CV+
         holds it for more than asked: its errors are those of single chains, and the mean of chains
-        errs less. `groups` leave out whole groups, and the share then means rows of new groups.
-        Rows count by their `sample_weight`.
+        errs less. Intervals of "normalized" come closer to the share and are narrower, but nothing
+        is proved of them. `groups` leave out whole groups, and the share then means rows of new
+        groups. Rows count by their `sample_weight`.
 
         References
         ----------

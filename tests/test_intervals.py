@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_diabetes, make_friedman1
+from sklearn.model_selection import KFold
 
 from skensemble import SnapshotEnsembleRegressor
 from skensemble._uncertainty.spread import late_cycles, scales_of
@@ -51,6 +52,35 @@ def test_normalized_intervals_move_in_proportion_to_the_spread(fitted):
     expected = np.sort(np.column_stack([low - move, high + move]), axis=1)
     found = fitted.predict_interval(new, method="normalized")
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-4)
+
+
+def test_normalized_intervals_of_chains_lie_around_their_mean():
+    """Each chain's errors, less what their mean saves at a row."""
+    X, Y = make_friedman1(400, random_state=0)  # without noise, chains err by themselves
+    model = SnapshotEnsembleRegressor(
+        n_chains=3, n_cycles=4, max_epochs=40, validation=KFold(3), random_state=0
+    ).fit(X[:300], Y[:300])
+
+    def chains_and_spreads(rows):
+        members = model.predict_members(rows).reshape(model.n_cycles_, 3, len(rows))
+        weights = model.member_weights_.reshape(model.n_cycles_, 3).sum(axis=1)
+        late = members[late_cycles(model.n_cycles_) :].std(axis=0)
+        return np.tensordot(weights, members, axes=1), late
+
+    _, spreads = chains_and_spreads(X[:300])
+    known = spreads[np.arange(300) // 100, np.arange(300)]
+    residuals = np.abs(Y[:300] - model.oof_prediction_)
+    own = scales_of(known, residuals, None, known)
+    chains, spreads = chains_and_spreads(X[300:])
+    scale = scales_of(known, residuals, None, spreads).mean(axis=0)
+    of_one = scale**2 * np.mean(residuals**2) / np.mean(own**2)
+    saved = chains.var(axis=0) / of_one
+    assert saved.min() < 0.5 < saved.max()
+    scale *= np.sqrt(1 - np.minimum(saved, 0.5))
+    width = np.sort(residuals / own)[int(np.ceil(0.9 * 301)) - 1] * scale
+    expected = model.predict(X[300:])[:, None] + [[-1, 1]] * width[:, None]
+    found = model.predict_interval(X[300:], method="normalized")
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_several_coverages_are_made_at_once(fitted):
