@@ -30,7 +30,7 @@ def test_members_of_no_weight_are_not_predicted(digits, monkeypatch):
         ),
     )
     model.predict(X)
-    assert asked == [[0, 1, 2]]
+    assert {tuple(members) for members in asked} == {(0, 1, 2)}
     stacks = model._fitted_.snapshots.stacks([0, 1, 2])
     assert all(
         part.data_ptr() == model._fitted_.snapshots._stacks[name].data_ptr()
