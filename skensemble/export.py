@@ -70,11 +70,11 @@ class OnnxExport:
         its parameters, integers as int64.
 
         **Outputs.** A classifier has ``label`` of shape ``(n,)`` and ``probabilities`` of shape
-        ``(n, n_classes)``, the latter not with ``voting="hard"``; a regressor has ``variable`` of
-        shape ``(n, n_outputs)``, and with ``distribution="quantiles"`` also ``quantiles``, as
+        ``(n, n_classes)``, the latter not with ``voting="hard"``; with several labels a row
+        ``label`` is of shape ``(n, n_labels)``. A regressor has ``variable`` of shape
+        ``(n, n_outputs)``, and with ``distribution="quantiles"`` also ``quantiles``, as
         ``predict_quantiles`` returns them. They are those of ``predict_proba`` and ``predict``, in
-        float64,
-        to 1e-5. Rows are not checked: infinite values are taken for very large ones.
+        float64, to 1e-5. Rows are not checked: infinite values are taken for very large ones.
 
         **Opsets** are 20 of ONNX and 4 of its operators for tables: onnxruntime 1.17 or later. The
         metadata have the version of this package, the name of the estimator, the number of
@@ -137,6 +137,7 @@ def _build(fitted: Fitted, name: str, *, is_voting: bool) -> ModelProto:
         is_voting=is_voting,
         temperature=fitted.temperature,
         threshold=0.5 if fitted.verdict is None else fitted.verdict.threshold,
+        conformity=None if fitted.verdict is None else fitted.verdict.conformity,
     )
     _check_names(graph)
     metadata = {

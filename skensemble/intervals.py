@@ -59,6 +59,26 @@ def make_intervals(
     return [conformal.intervals(scaled, center, share, scale) for share in coverages]
 
 
+def quantile_shifts(targets: Targets, conformity: conformal.Conformity | None) -> Floats | None:
+    """Return by how much unseen rows move the quantile of each output and level, (k, n_levels).
+
+    None: there are no such rows, or no quantiles.
+    """
+    if conformity is None or not isinstance(targets, QuantileTargets):
+        return None
+    above = targets.grid(conformity.scores[:, : targets.n_outputs])
+    return conformal.shifts(conformity, above, np.array(targets.levels))
+
+
+def make_quantiles(
+    targets: QuantileTargets, values: Floats, levels: Floats, shifts: Floats | None
+) -> Floats:
+    """Return quantiles of these levels, (n, k, n_levels), of grids that are moved by shifts."""
+    if shifts is not None:
+        values = np.sort(targets.grid(values) + shifts, axis=-1).reshape(values.shape)
+    return targets.quantiles(values, levels)
+
+
 def _left_of_chains(models: Floats, of_one: Floats) -> Floats:
     """Return which part of a chain's mean squared error is that of the mean of chains, (n, k).
 

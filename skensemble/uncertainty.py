@@ -17,7 +17,7 @@ from ._types import Array, Floats, Input, RandomState
 from ._uncertainty import conformal
 from ._warnings import short
 from .fitted import Fitted
-from .intervals import choose_method, make_intervals
+from .intervals import choose_method, make_intervals, make_quantiles, quantile_shifts
 from .predicting import ClassPredictions, ValuePredictions
 
 #: What to do where no row says how far off predictions are.
@@ -282,11 +282,19 @@ class ValueUncertainty(ValuePredictions):
         return made[0] if is_single else made
 
     @available_if(_predicts_quantiles)
-    def predict_quantiles(self, X: Input, q: float | Sequence[float] | None = None) -> Floats:
+    def predict_quantiles(
+        self,
+        X: Input,
+        q: float | Sequence[float] | None = None,
+        *,
+        conformalize: bool | str = "auto",
+    ) -> Floats:
         """Quantiles of the value of each row, those of the members averaged; they never cross.
 
         Only with ``distribution="quantiles"``. The average is that of quantiles, level by level,
-        under ``member_weights_``, so that it keeps the members' width.
+        under ``member_weights_``, so that it keeps the members' width. Networks are often too sure;
+        unseen rows tell by how much, and each quantile is moved so that as many of their values lie
+        below it as are to ([1]_, theorem 2).
 
         Parameters
         ----------
@@ -296,6 +304,9 @@ class ValueUncertainty(ValuePredictions):
             Levels above 0 and below 1, in any order. Between two levels of the network quantiles
             lie on a line; outside of its grid they are those of the nearest level. None:
             ``quantile_levels_``.
+        conformalize : bool or "auto", default="auto"
+            Whether quantiles are moved so. "auto": where rows were left out. :meth:`predict` is the
+            mean of those that are not moved.
 
         Returns
         -------
@@ -307,11 +318,12 @@ class ValueUncertainty(ValuePredictions):
         Raises
         ------
         ValueError
-            If `q` is not above 0 and below 1.
+            If `q` is not above 0 and below 1, or no rows were left out to conformalize by.
 
-        Notes
-        -----
-        These are what the networks say. :meth:`predict_interval` corrects them by unseen rows.
+        References
+        ----------
+        .. [1] Y. Romano, E. Patterson and E. J. Candès, "Conformalized Quantile Regression",
+           NeurIPS 2019.
 
         Examples
         --------
@@ -337,9 +349,18 @@ class ValueUncertainty(ValuePredictions):
                 "Got an ensemble that predicts no quantiles, but expected one that was fitted with "
                 "distribution='quantiles': fit anew."
             )
-        values = fitted.ensemble(source)
+        if conformalize not in (True, "auto", False):
+            raise ValueError(
+                f"Got conformalize={short(conformalize)}, but expected True, False or 'auto'."
+            )
+        if conformalize is True:
+            _conformity(fitted)
+        shifts = None
+        if conformalize and fitted.verdict is not None:
+            shifts = quantile_shifts(targets, fitted.verdict.conformity)
         levels = np.array(targets.levels if asked is None else asked)
-        made = squeeze_output(np.swapaxes(targets.quantiles(values, levels), 1, 2))
+        made = make_quantiles(targets, fitted.ensemble(source), levels, shifts)
+        made = squeeze_output(np.swapaxes(made, 1, 2))
         return made[:, 0] if is_single else made
 
     def predict_uncertainty(self, X: Input) -> Uncertainty:

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 import torch
 from conftest import QUICK, Bare, Mlp
+from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
 from skorch.callbacks import (
     Callback,
@@ -54,6 +55,13 @@ def partial_fits(*targets):
 
 def regress(**parameters):
     return SnapshotEnsembleRegressor(**{**QUICK, **parameters}).fit(X, X[:, 0])
+
+
+class Odd(nn.Module):
+    """A criterion of which nobody knows what its outputs mean."""
+
+    def forward(self, outputs, y):
+        return ((outputs.exp() - y) ** 2).mean()
 
 
 class Flat(nn.Module):
@@ -392,6 +400,19 @@ PROVOKE = {
     "Got random_state": lambda: classify(
         checkpoint_dir=Path(tempfile.mkdtemp()), random_state=None
     ),
+    "Got an ensemble without rows that": lambda: classify(module=Mlp).predict_set(X),
+    "Got an ensemble that cannot say": lambda: regress(
+        module=nn.LazyLinear, module__out_features=1, criterion=Odd, n_chains=2
+    ).predict_interval(X),
+    "Got coverage=… and": lambda: regress(n_chains=2).predict_interval(X, 0.999),
+    "Got coverage=…, but": lambda: regress(n_chains=2).predict_interval(X, 90),
+    "Got distribution=None": lambda: regress().predict_quantiles(X),
+    "Got scoring=…, but expected a scorer(": lambda: classify(n_chains=2, scoring=accuracy_score),
+    "Got scoring=…, but expected a scorer that": lambda: classify(
+        n_chains=2, scoring=make_scorer(lambda y_true, y_pred: np.nan)
+    ),
+    "Got decision=… and": lambda: classify(X, np.arange(60) % 3, n_chains=2, decision="f1_macro"),
+    "Got X=None, but expected rows: an": lambda: regress(n_chains=2).unseen_importance(None),
     "Got to_onnx": export_without_onnx,
     "Got a pickle": load_other_version,
 }

@@ -77,8 +77,35 @@ def fold_of(n, k):
 
 def test_quantiles_are_the_weighted_mean_of_the_members_sorted_outputs(model):
     expected = grids_of_chains(model, X[300:]).mean(axis=0)
-    np.testing.assert_allclose(model.predict_quantiles(X[300:]), expected, rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(
+        model.predict_quantiles(X[300:], conformalize=False), expected, rtol=1e-5, atol=1e-3
+    )
     np.testing.assert_array_equal(model.quantile_levels_, LEVELS)
+
+
+def test_quantiles_are_moved_by_unseen_rows(model):
+    """Each level so far that enough values of unseen rows lie below it, or above."""
+    known, unseen = np.arange(300), fold_of(300, 5)
+    raw = grids_of_chains(model, X[:300])[unseen, known]
+    moved = model.predict_quantiles(X[300:], conformalize=False)
+    for i, level in enumerate(LEVELS):
+        above = np.sort(Y[:300] - raw[:, i])
+        rank = np.ceil(level * 301) if level >= 0.5 else 301 - np.ceil((1 - level) * 301)
+        moved[:, i] += above[int(rank) - 1]
+    found = model.predict_quantiles(X[300:])
+    np.testing.assert_allclose(found, np.sort(moved, axis=1), rtol=1e-5, atol=1e-3)
+    np.testing.assert_array_equal(model.predict_quantiles(X[300:], conformalize=True), found)
+    assert np.abs(found - model.predict_quantiles(X[300:], conformalize=False)).max() > 1
+
+
+def test_without_unseen_rows_quantiles_stay():
+    model = regress(validation=None, n_chains=2)
+    raw = model.predict_quantiles(X, conformalize=False)
+    np.testing.assert_array_equal(model.predict_quantiles(X), raw)
+    with pytest.raises(ValueError, match="Got an ensemble without rows that were left out"):
+        model.predict_quantiles(X, conformalize=True)
+    with pytest.raises(ValueError, match="Got conformalize='yes', but expected True, False"):
+        model.predict_quantiles(X, conformalize="yes")
 
 
 def test_quantiles_never_cross(model, several):
@@ -112,7 +139,7 @@ def test_other_shares_are_refused(model, q):
 
 
 def test_a_prediction_is_the_integral_of_the_quantiles(model):
-    grid = model.predict_quantiles(X[300:])
+    grid = model.predict_quantiles(X[300:], conformalize=False)
     at = np.concatenate([[0.0], LEVELS, [1.0]])
     held = np.concatenate([grid[:, :1], grid, grid[:, -1:]], axis=1)
     expected = np.trapezoid(held, at, axis=1)
@@ -180,7 +207,7 @@ def test_weights_of_rows_count_in_the_loss_and_the_score():
     model = SnapshotEnsembleRegressor(**QUICK, n_chains=2)
     weight = np.linspace(0.1, 3, 142)
     model.fit(X[:300], Y[:300], X_val=X[300:], y_val=Y[300:], sample_weight_val=weight)
-    grid = model.predict_quantiles(X[300:])
+    grid = model.predict_quantiles(X[300:], conformalize=False)
     found = multi_quantile_loss(Y[300:], grid, LEVELS, sample_weight=weight)
     assert model.validation_score_ == pytest.approx(-found)
 
@@ -208,7 +235,7 @@ def test_one_cycle_of_one_chain_is_plain_training():
         optimizer.step()
     expected = module(torch.tensor(X, dtype=torch.float32)).detach().double().numpy()
     expected = np.sort(expected, axis=1) * Y.std() + Y.mean()
-    np.testing.assert_allclose(model.predict_quantiles(X), expected, rtol=1e-4)
+    np.testing.assert_allclose(model.predict_quantiles(X, conformalize=False), expected, rtol=1e-4)
 
 
 def start_of(model):
@@ -250,7 +277,10 @@ def test_intervals_are_cross_conformal_quantiles(model, coverage):
 def test_rows_given_to_judge_by_make_split_conformal_quantiles():
     model = SnapshotEnsembleRegressor(**QUICK, n_chains=2)
     model.fit(X[:300], Y[:300], X_val=X[300:400], y_val=Y[300:400])
-    own, new = model.predict_quantiles(X[300:400]), model.predict_quantiles(X[400:])
+    own, new = (
+        model.predict_quantiles(X[300:400], conformalize=False),
+        model.predict_quantiles(X[400:], conformalize=False),
+    )
     expected = cqr_by_hand(own, new[None], Y[300:400], np.zeros(100, int), 0.9)
     np.testing.assert_allclose(model.predict_interval(X[400:]), expected, rtol=1e-6)
 
@@ -361,7 +391,8 @@ def test_training_goes_on():
 
 def test_members_are_chosen_again_by_the_pinball_loss():
     model = regress(n_chains=2).refit_members(X[300:], Y[300:])
-    found = multi_quantile_loss(Y[300:], model.predict_quantiles(X[300:]), LEVELS)
+    quantiles = model.predict_quantiles(X[300:], conformalize=False)
+    found = multi_quantile_loss(Y[300:], quantiles, LEVELS)
     assert model.validation_score_ == pytest.approx(-found)
 
 

@@ -100,10 +100,11 @@ class Graph:
         return self.add("Gather", value, self.constant(indices, np.dtype(np.int64)), axis=axis)
 
     def sort(self, value: str) -> str:
-        """Sort along the last of four axes."""
-        n_all = self.add("Gather", self.add("Shape", value), self.constant([3], np.dtype(np.int64)))
+        """Sort along the last axis."""
+        last = self.constant([-1], np.dtype(np.int64))
+        n_all = self.add("Gather", self.add("Shape", value), last)
         out, places = self._new_name("sorted"), self._new_name("places")
-        node = helper.make_node("TopK", [value, n_all], [out, places], largest=0, axis=3)
+        node = helper.make_node("TopK", [value, n_all], [out, places], largest=0, axis=-1)
         self.nodes.append(node)
         return out
 

@@ -7,6 +7,8 @@ from skensemble._data.named_targets import RateTargets
 from skensemble._data.quantile_targets import mass_of
 from skensemble._data.targets import ClassTargets, RealTargets, Targets
 from skensemble._types import Array, Floats
+from skensemble._uncertainty.conformal import Conformity
+from skensemble.intervals import quantile_shifts
 
 from .graph import Graph
 from .inputs import FLOAT, INT
@@ -27,11 +29,15 @@ def add_outputs(
     is_voting: bool,
     temperature: float = 1.0,
     threshold: float = 0.5,
+    conformity: Conformity | None = None,
 ) -> None:
-    """Combine the outputs of members, (members, n, k), by their weights."""
+    """Combine the outputs of members, (members, n, k), by their weights.
+
+    Quantiles are moved as unseen rows ask for.
+    """
     raw = graph.cast(raw, FLOAT)
     if isinstance(targets, RealTargets):
-        _add_values(graph, raw, weights, targets)
+        _add_values(graph, raw, weights, targets, quantile_shifts(targets, conformity))
         return
     if isinstance(targets, LabelTargets):
         _add_labels(graph, raw, weights, targets, temperature, is_voting=is_voting)
@@ -55,7 +61,9 @@ def add_outputs(
         graph.output(PROBABILITIES, clipped, FLOAT, (len(labels),))
 
 
-def _add_values(graph: Graph, raw: str, weights: Floats, targets: RealTargets) -> None:
+def _add_values(
+    graph: Graph, raw: str, weights: Floats, targets: RealTargets, shifts: Floats | None
+) -> None:
     """Combine values, or grids of quantiles, of which the means are handed out too."""
     factor, summand = targets.line
     k, n_levels = len(factor), len(targets.levels)
@@ -68,7 +76,10 @@ def _add_values(graph: Graph, raw: str, weights: Floats, targets: RealTargets) -
         values = graph.add("Exp", values)
     values = _average(graph, values, weights, n_axes=4 if n_levels else 3)
     if n_levels:
-        grid = graph.add("Transpose", values, perm=[0, 2, 1])
+        moved = values
+        if shifts is not None:
+            moved = graph.sort(graph.add("Add", values, graph.constant(shifts)))
+        grid = graph.add("Transpose", moved, perm=[0, 2, 1])
         shape = (n_levels, k) if k > 1 else (n_levels,)
         made = graph.add("Reshape", grid, graph.constant([0, *shape], INT))
         weighted = graph.add("Mul", values, graph.constant(mass_of(targets.levels)))

@@ -238,6 +238,32 @@ def intervals_around(
     return np.sort(made, axis=1)
 
 
+def shifts(conformity: Conformity, above: Floats, levels: Floats) -> Floats:
+    """Return by how much to move predicted quantiles, so that as many values lie below as asked.
+
+    Parameters
+    ----------
+    conformity : Conformity
+        Its weights count.
+    above : ndarray of shape (n_unseen, k, n_levels)
+        How far the quantile of each level lies above the value of each unseen row.
+    levels : ndarray of shape (n_levels,)
+
+    Returns
+    -------
+    shifts : ndarray of shape (k, n_levels)
+        Romano, Patterson and Candès 2019, theorem 2: a bound from above where the level is one half
+        or more, else one from below. Of too few rows for a level it is the outermost score.
+    """
+    weight = np.ones(conformity.n_samples) if conformity.weight is None else conformity.weight
+    moves = np.empty(above.shape[1:])
+    for (j, i), _ in np.ndenumerate(moves):
+        level, sign = (float(levels[i]), -1) if levels[i] >= 0.5 else (float(1 - levels[i]), 1)
+        ordered = Sorted.of(sign * above[:, j, i], weight)
+        moves[j, i] = -sign * ordered.scores[_place_of(ordered, rank_of(level, len(weight)))]
+    return moves
+
+
 # ------------------------------------------------------------------------------------ sets
 
 
