@@ -10,6 +10,7 @@ from typing import Any
 from . import (
     busy,
     by_hand,
+    callbacks,
     chains,
     cluster,
     files,
@@ -39,6 +40,7 @@ COMMANDS = {
     "kills": kills.run,
     "cluster": cluster.run,
     "files": files.run,
+    "callbacks": callbacks.run,
 }
 
 #: Those that take tables, and so need pandas.

@@ -5,8 +5,10 @@ with its reason in :data:`PRIVATE`; ``tests/test_compat.py`` fails with the name
 gone, and ``tests/test_architecture.py`` where another file uses one.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable
+import importlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -16,11 +18,12 @@ from sklearn.utils import _param_validation, validation
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch import nn
-from torch.nn.modules import dropout
+from torch.nn.modules import batchnorm, dropout
 from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 from torch.nn.utils.parametrize import _inject_new_class, _inject_property
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
+BatchNorm = batchnorm._BatchNorm
 Dropout = dropout._DropoutNd
 HasMethods = _param_validation.HasMethods
 Interval = _param_validation.Interval
@@ -31,11 +34,24 @@ check_y = validation._check_y
 make_constraint = _param_validation.make_constraint
 safe_indexing = sklearn.utils._safe_indexing
 
+try:
+    sklearn_callback: Any = importlib.import_module("sklearn.callback")
+except ImportError:  # scikit-learn < 1.9 calls none
+    sklearn_callback = None
+
+
+class _NoCallbackSupport:
+    """Stand for the class by which scikit-learn gives an estimator callbacks, where it has none."""
+
+
+CallbackSupport: Any = getattr(sklearn_callback, "CallbackSupportMixin", _NoCallbackSupport)
+
 
 class Private(NamedTuple):
     """One private name of another package."""
 
-    #: Import path of what has the name, or "net", "module", "optimizer", "scorer" for an instance.
+    #: Import path of what has the name, or "net", "module", "optimizer", "scorer", "callbacks" (an
+    #: estimator with some) for an instance.
     owner: str
     name: str
     #: Why nothing public serves.
@@ -87,6 +103,7 @@ _REASONS = {
         "the class that torch makes for a parametrized module, after unpickling",
     ),
     "torch.nn.modules.dropout": {"_DropoutNd": "the class of all dropout layers"},
+    "torch.nn.modules.batchnorm": {"_BatchNorm": "the class whose statistics update_bn renews"},
     "torch": dict.fromkeys(
         ("_fused_adam_", "_fused_adamw_", "_foreach_add_"),
         "the kernels of a step of Adam, without what torch looks up anew in each",
@@ -98,6 +115,15 @@ _REASONS = {
         ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks"), _HOOKED
     ),
 }
+
+if sklearn_callback is not None:
+    _REASONS["sklearn.callback.CallbackSupportMixin"] = {
+        "_init_callback_context": "documented, in spite of its underscore: it begins the tasks"
+    }
+    _REASONS["callbacks"] = {"_skl_callbacks": "without callbacks a fit makes no tasks"}
+    _REASONS["callbacks in a fit"] = dict.fromkeys(
+        ("_callback_fit_ctx", "_skl_callbacks_to_teardown"), "a copy for callbacks is in no fit"
+    )
 
 PRIVATE = [
     Private(owner, name, reason)
@@ -130,8 +156,19 @@ def remake_module(net: NeuralNet) -> None:
 
 
 def remake_optimizer(net: NeuralNet) -> None:
-    """Make the optimizers anew."""
+    """Make the optimizers anew, at the rates of those before.
+
+    A later call may have others than the net was made with.
+    """
+    before = [group.get("initial_lr") for group in _groups_of(net)]
     net._initialize_optimizer()
+    for group, rate in zip(_groups_of(net), before, strict=False):
+        if rate is not None:
+            group["initial_lr"] = rate
+
+
+def _groups_of(net: NeuralNet) -> list[dict[str, Any]]:
+    return [group for optimizer in optimizers_of(net).values() for group in optimizer.param_groups]
 
 
 def initializing(net: NeuralNet, kind: str) -> AbstractContextManager[None]:
@@ -305,3 +342,39 @@ def metric_of(scorer: Callable[..., Any]) -> Callable[..., Any]:
     """Return the metric that a scorer was made of, or the scorer itself."""
     metric: Callable[..., Any] = getattr(scorer, "_score_func", scorer)
     return metric
+
+
+# Callbacks of scikit-learn.
+
+#: What an estimator holds as long as a fit goes on.
+_OF_FIT_TASK = ("_callback_fit_ctx", "_skl_callbacks_to_teardown", "_parent_callback_ctx")
+
+
+def has_callbacks(estimator: object) -> bool:
+    """Tell whether an estimator has callbacks, its own or those of one around it."""
+    return bool(vars(estimator).get("_skl_callbacks"))
+
+
+def begin_fit_task(estimator: Any, n_tasks: int) -> Any:
+    """Return the context of a fit with so many tasks at most, once callbacks are set up."""
+    return estimator._init_callback_context(max_subtasks=n_tasks)
+
+
+def leave_fit_task(estimator: object) -> None:
+    """Take a copy of an estimator out of the fit in which it was made, callbacks included."""
+    for name in (*_OF_FIT_TASK, "_skl_callbacks"):
+        vars(estimator).pop(name, None)
+
+
+@contextlib.contextmanager
+def calling_back(estimator: object) -> Iterator[None]:
+    """Let callbacks be torn down after a fit, however it ends.
+
+    Scikit-learn's decorator would stand between the user's line and a warning that points there, so
+    it decorates what comes after the fit.
+    """
+    try:
+        yield
+    finally:
+        if _OF_FIT_TASK[0] in vars(estimator):
+            sklearn_callback.with_callbacks(lambda _: None)(estimator)

@@ -11,7 +11,6 @@ from sklearn.base import is_classifier
 from sklearn.metrics import get_scorer
 from sklearn.utils.metadata_routing import MetadataRequest, MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted
-from skorch.history import History
 from torch import nn
 
 from ._data.fitted_columns import FittedColumns
@@ -24,8 +23,8 @@ from .call import Given
 from .choosing import choose_members
 from .fitted import Fitted, Source
 from .fitting import fit_members
+from .followed import Followed, calling_back
 from .keywords import INSTEAD_OF, naming_strangers
-from .other_files import Picklable
 
 #: Fitted attributes that hang on rows that were left out, and which estimators have them.
 _OF_UNSEEN = {
@@ -37,7 +36,7 @@ _OF_UNSEEN = {
 }
 
 
-class BaseSnapshotEnsemble(Picklable):
+class BaseSnapshotEnsemble(Followed):
     """Trains chains of a network over several cycles and keeps a snapshot of each.
 
     A child says what its targets mean, by :meth:`_targets`, and turns what the members say into
@@ -137,21 +136,13 @@ class BaseSnapshotEnsemble(Picklable):
     def _train(self, given: Given, before: Fitted | None) -> Self:
         # A wrong device is refused in its turn, with the other parameters.
         device = self._device() if self.device == "auto" else self.device
-        with Interrupts() as interrupts, on_named_device(device):
+        with calling_back(self), Interrupts() as interrupts, on_named_device(device):
             fitted, messages = fit_members(self, given, before, interrupts)
             self._commit(fitted)
             for message, category in messages():
                 warn(message, category)
             # Within the block: after it Ctrl-C would be raised as if nothing had been fitted.
             return self
-
-    def _commit(self, fitted: Fitted) -> None:
-        """Put the fitted attributes in place, all at once."""
-        attributes = fitted.attributes()
-        kept = {name: value for name, value in vars(self).items() if name not in attributes}
-        there = {name: value for name, value in attributes.items() if value is not None}
-        # One assignment: neither Ctrl-C nor another thread finds a half of them.
-        self.__dict__ = {**kept, **there, "_fitted_": fitted}
 
     def _read(self, X: Input) -> tuple[Fitted, Source]:
         """Check rows to be predicted.
@@ -275,11 +266,6 @@ class BaseSnapshotEnsemble(Picklable):
         mapping = MethodMapping().add(caller="fit", callee="score")
         router = MetadataRouter(owner=self).add_self_request(self)
         return router.add(scorer=scorer, method_mapping=mapping)
-
-    @property
-    def history_(self) -> History:
-        """What skorch recorded of the training: a row for each epoch."""
-        return self.net_.history_
 
     @property
     def columns_(self) -> FittedColumns:

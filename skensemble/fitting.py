@@ -25,7 +25,7 @@ from ._training.making import (
     warn_of_scales,
 )
 from ._training.planning import Done, RunPlan, count_steps, plan_run
-from ._training.starting import make_run, start_stopwatch
+from ._training.starting import begin_from_first, make_run, start_stopwatch
 from .call import Call, Given, read_call
 from .fitted import Fitted
 from .outcome import Outcome, open_file
@@ -80,8 +80,11 @@ def fit_members(
                 threads=threads,
                 stopwatch=stopwatch,
                 n_judged=0 if unseen is None else sum(map(len, unseen.left_out)),
+                is_heard=call.is_heard,
             )
-            outcome = Outcome(call, ready, run, unseen, file)
+            if estimator.restart == "star":
+                begin_from_first(run, None if before is None else before.states(0))
+            outcome = Outcome(call, ready, run, unseen, file, given)
             run.train(redraw=cold and before is not None)
         for net in ready.nets:
             net.settle()

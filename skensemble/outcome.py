@@ -1,6 +1,7 @@
 """What a run leaves: the ensemble, what to warn of, and its file."""
 
 import functools
+from dataclasses import replace
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -12,6 +13,7 @@ from ._types import Array, Options
 from ._warnings import short
 from .call import Call, Given
 from .fitted import Fitted, Resume
+from .hearers import Hearers, tell_found
 from .unseen import UnseenRows
 from .weighing import weigh_cycles
 
@@ -31,6 +33,8 @@ class Outcome:
     unseen : UnseenRows or None
     file : Checkpoint
         If an earlier process was killed, the run goes on from there.
+    given : Given
+        What callbacks of scikit-learn's get.
     """
 
     def __init__(
@@ -40,11 +44,13 @@ class Outcome:
         run: Run,
         unseen: UnseenRows | None,
         file: Checkpoint,
+        given: Given,
     ):
         self.call, self.ready, self.run = call, ready, run
         self.unseen, self.file = unseen, file
         if call.before is not None:
             run.room.before = call.before.all_states()
+        self.hearers = Hearers(call, given, run, unseen, self._so_far)
         if file.path is not None:
             run.keep_by(self._keep, check_is_kept)
         if file.found is not None and (stood := file.found.stood) is not None:
@@ -58,6 +64,7 @@ class Outcome:
         The run's snapshots become those of the ensemble, so this is asked for once.
         """
         fitted = self._gather(generators, is_over=True)
+        self.hearers.end(fitted)
         try:
             self.file.wait()
             if not self.run.interrupts.marked and self.run.failure is None:
@@ -65,6 +72,13 @@ class Outcome:
         except NOT_KEPT as error:
             self.run.failure = error
         return fitted
+
+    def _so_far(self) -> Fitted | None:
+        """Return what predicts as if the run had ended now."""
+        if not self.run.states:
+            return self.call.before
+        nets = [net.of_one_chain() for net in self.ready.nets]
+        return replace(self._gather([], is_over=False), nets=nets)
 
     def _keep(self, stood: Options) -> None:
         """Write the cycles so far, unless an earlier process has."""
@@ -174,4 +188,6 @@ def open_file(call: Call, given: Given) -> Checkpoint:
     file = open_checkpoint(estimator, given._asdict(), call.seed, call.before)
     if file.found is not None and estimator.verbose:
         print(file.found.word(), flush=True)
+    if file.found is not None and file.found.stood is None:
+        tell_found(estimator, given)
     return file

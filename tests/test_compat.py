@@ -5,18 +5,31 @@ import importlib
 import pytest
 import torch
 from sklearn.metrics import get_scorer
+from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from skensemble import _compat
+from skensemble.callbacks import CycleLogger
 
 INSTANCES = {
     "net": lambda: NeuralNetClassifier(nn.Linear, module__in_features=2, module__out_features=2),
     "module": lambda: nn.Linear(2, 2),
     "optimizer": lambda: torch.optim.SGD([torch.zeros(1)]),
     "scorer": lambda: get_scorer("accuracy"),
+    "callbacks": lambda: with_a_callback(),
+    "callbacks in a fit": lambda: begun(with_a_callback()),
 }
+
+
+def with_a_callback():
+    return StandardScaler().set_callbacks(CycleLogger(print))
+
+
+def begun(estimator):
+    _compat.begin_fit_task(estimator, 1)
+    return estimator
 
 
 def owner_of(path):

@@ -128,12 +128,12 @@ def count_to(n_steps, recorder, net):
 
 def test_a_snapshot_is_taken_after_the_last_step_of_each_cycle():
     net = Net(nn.Linear(2, 2))
-    recorder = SnapshotRecorder([2, 3, 7], torch.ones(1, 2), cold=False, progress=None)
+    recorder = SnapshotRecorder([2, 3, 7], torch.ones(1, 2), cold=False)
     count_to(7, recorder, net)
     assert [state["weight"][0, 0].item() for state in recorder.states] == [2, 3, 7]
     recorder.finish(net)
     assert len(recorder.states) == 3
-    stopped = SnapshotRecorder([2, 9], torch.ones(1, 2), cold=False, progress=None)
+    stopped = SnapshotRecorder([2, 9], torch.ones(1, 2), cold=False)
     count_to(5, stopped, net)
     stopped.finish(net)  # a quiet stop within the second cycle
     assert [state["weight"][0, 0].item() for state in stopped.states] == [2, 5]
@@ -144,10 +144,10 @@ def test_a_snapshot_predicts_finite_numbers(wrong):
     """Of finite weights, too."""
     net = Net(nn.Linear(2, 2))
     nn.init.constant_(net.module_.weight, wrong)
-    recorder = SnapshotRecorder([1, 2], torch.ones(1, 2), cold=False, progress=None)
+    recorder = SnapshotRecorder([1, 2], torch.ones(1, 2), cold=False)
     with pytest.raises(Diverged):
         recorder.after_step(net, torch.zeros(()))
-    cold = SnapshotRecorder([1, 2], torch.ones(1, 2), cold=True, progress=None)
+    cold = SnapshotRecorder([1, 2], torch.ones(1, 2), cold=True)
     for _ in range(2):
         cold.after_step(net, torch.zeros(()))
     assert cold.states == [None, None]

@@ -267,7 +267,8 @@ def test_verbose_tells_the_shorter_plan_in_one_line(machine, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("time_limit=2.4: 4 cycles in ")
     assert lines[0].endswith(" epochs, of a budget of 40")
-    assert [line[:9] for line in lines[1:]] == [f"cycle {k}/4" for k in (1, 2, 3, 4)]
+    assert [line[:9] for line in lines[1:-1]] == [f"cycle {k}/4" for k in (1, 2, 3, 4)]
+    assert lines[-1].startswith("shortened by time_limit=2.4: 4 cycles; ")
     new(time_limit=24, verbose=1).fit(X, Y)
     assert "time_limit" not in capsys.readouterr().out
 

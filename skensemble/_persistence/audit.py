@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skensemble._training.telling import OF_CYCLES
 from skensemble._types import Array, ModuleLike, Options
 from skensemble._warnings import short
 from skensemble.parameters import NetParameters
@@ -166,6 +167,10 @@ def _rows_of(tree: Any) -> list[Options]:
         n = len(columns["batches"])
         expect(all(len(column) == n for column in columns.values()), "a history with gaps")
         rows = [{name: columns[name][i] for name in columns} for i in range(n)]
+        for row in rows:  # of epochs in which no cycle ended
+            for name in {*OF_CYCLES} & row.keys():
+                if row[name] is None:
+                    del row[name]
     for row in rows:
         expect(isinstance(row, dict) and isinstance(row.get("batches"), list), "a history of none")
     return rows

@@ -6,6 +6,7 @@ from torch import nn
 
 from skensemble._nets.losses import WeightedLoss
 from skensemble._training.state import capture_net
+from skensemble._training.telling import OF_CYCLES
 from skensemble._types import Options
 from skensemble.fitted import Fitted
 
@@ -48,9 +49,13 @@ def attributes_of(module: nn.Module) -> Options:
 
 
 def _write_history(encoder: Encoder, rows: list[Options]) -> Any:
-    """Write the history; by columns where all rows are alike, which is far shorter."""
-    if len({(*row,) for row in rows}) == 1:
-        columns = {name: [row[name] for row in rows] for name in rows[0]}
+    """Write the history; by columns where all rows are alike, which is far shorter.
+
+    What is told of a cycle stands in the row of the epoch in which it ended.
+    """
+    if len({(*(name for name in row if name not in OF_CYCLES),) for row in rows}) == 1:
+        names = dict.fromkeys(name for row in rows for name in row)
+        columns = {name: [row.get(name) for row in rows] for name in names}
         return {"columns": encoder.encode_named("history_", columns)}
     return {"rows": encoder.encode_named("history_", rows)}
 

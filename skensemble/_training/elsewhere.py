@@ -128,12 +128,9 @@ class Elsewhere:
 def _take_over(lane: Lane, done: Options) -> None:
     """Put a lane where its task has come to."""
     restore(lane, done["state"], [*lane.recorder.states, *done["taken"]])
-    told, progress = done["told"], lane.session.progress
-    if progress is not None:
-        for _ in range(told.n_epochs):
-            progress.on_epoch_end(lane.net)
-        for cycle in told.cycles:
-            progress.cycle_finished(*cycle)
+    lane.recorder.ended.update(done["ended"])
+    if (progress := lane.session.progress) is not None:
+        progress.reach(lane.n_epochs_done)
 
 
 def _packed(work: Work) -> object:

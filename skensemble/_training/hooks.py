@@ -2,18 +2,17 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
-from skensemble._compat import optimizers_of
-from skensemble._nets.snapshots import is_finite, state_of
+from skensemble._compat import optimizers_of, remake_optimizer
+from skensemble._nets.snapshots import is_finite, load_state, state_of
 from skensemble._types import Batch, Options, State
 
 from .interrupts import Interrupts
-from .progress import Progress
 
 
 class Diverged(Exception):
@@ -46,6 +45,8 @@ class CyclicRate(OfTheRun):
     def __init__(self, fractions: Iterable[float], interrupts: Interrupts):
         self.fractions, self.interrupts = iter(fractions), interrupts
         self.step = 0
+        #: The highest fraction since the end of the latest cycle.
+        self.highest = 0.0
         #: Is called before each epoch, and before callbacks of the user's hear of it.
         self.before_epoch: Callable[[], object] | None = None
 
@@ -58,10 +59,17 @@ class CyclicRate(OfTheRun):
         if self.before_epoch is not None:
             self.before_epoch()
 
-    def skip(self, n_steps: int) -> None:
-        """Go on after so many steps of the run, which another process has taken."""
-        for _ in itertools.islice(self.fractions, n_steps - self.step):
-            pass
+    def on_epoch_end(self, net: NeuralNet, **_: object) -> None:
+        """Note the rate, before callbacks of the user's look at the epoch."""
+        net.history.record("lr", float(self.groups_of(net)[0]["lr"]))
+
+    def skip(self, n_steps: int, last_end: int = 0) -> None:
+        """Go on after so many steps of the run, which another process has taken.
+
+        The latest cycle that it finished ended at the step `last_end`.
+        """
+        skipped = [*itertools.islice(self.fractions, n_steps - self.step)]
+        self.highest = max(skipped[max(0, last_end - self.step) :], default=0.0)
         self.step = n_steps
 
     def on_batch_begin(self, net: NeuralNet, training: bool = False, **_: object) -> None:
@@ -88,21 +96,37 @@ class CyclicRate(OfTheRun):
                 "that hands out as many batches as its length tells."
             )
         self.step += 1
+        if fraction > self.highest:
+            self.highest = fraction
         for group in groups:
             group["lr"] = fraction * group["initial_lr"]
+
+
+class Ended(NamedTuple):
+    """What a net tells of a cycle that has ended."""
+
+    #: Steps done.
+    step: int
+    #: Highest rate of the cycle, and that of its last step.
+    lr: float
+    last_lr: float
+    #: Mean over its steps.
+    loss: float
 
 
 class SnapshotRecorder(OfTheRun):
     """Takes a snapshot after the last step of every cycle; `ends` has the steps done at each.
 
     A snapshot must predict finite numbers for `probe_rows`. If `cold`, each new cycle draws new
-    parameters.
+    parameters. What its steps tell is summed up where it `is_heard`.
     """
 
     def __init__(
-        self, ends: Sequence[int], probe_rows: Batch, *, cold: bool, progress: Progress | None
+        self, ends: Sequence[int], probe_rows: Batch, *, cold: bool, is_heard: bool = False
     ):
-        self.ends, self.probe_rows, self.cold, self.progress = ends, probe_rows, cold, progress
+        self.ends, self.probe_rows, self.cold, self.is_heard = ends, probe_rows, cold, is_heard
+        #: What is told of cycles, by their number from 0 on.
+        self.ended: dict[int, Ended] = {}
         #: Those of the run; by itself a recorder hears none.
         self.interrupts = Interrupts()
         #: Is called after each cycle, and returns whether that was the last.
@@ -110,6 +134,9 @@ class SnapshotRecorder(OfTheRun):
         #: Are called after each step, with its loss, and after each epoch; they may change `ends`.
         self.on_step: Callable[[torch.Tensor], None] | None = None
         self.on_epoch: Callable[[], None] | None = None
+        #: Whether every cycle begins where the first one ended, and the weights there once it has.
+        self.is_star = False
+        self.center: State | None = None
         #: Steps done, steps at the last snapshot, and how often new parameters were drawn.
         self.step = self.last_taken = self.n_redraws = 0
         #: Loss of the first step, before anything was learned.
@@ -133,22 +160,32 @@ class SnapshotRecorder(OfTheRun):
         self.step += 1
         if self.on_step is not None:
             self.on_step(loss)
-        if self.progress is not None:  # read at the end of the cycle: a GPU would wait for each
+        if self.is_heard:  # read at the end of the cycle: a GPU would wait for each
             self.total = loss.double() + (0 if self.total is None else self.total)
         if self.step != self.ends[len(self.states)]:
             return
-        length = self.step - self.last_taken
         self.take(net)
-        if self.progress is not None and self.total is not None:
-            mean, self.total = float(self.total) / length, None
-            lr = next(iter(optimizers_of(net).values())).param_groups[0]["lr"]
-            self.progress.cycle_finished(self.step, float(lr), mean)
         if self.on_taken is not None and self.on_taken():
             net.session_.stop()
-        elif self.cold and self.step < self.ends[-1]:
-            with self.interrupts.held():
+        elif self.step < self.ends[-1]:
+            self._restart(net)
+
+    def _restart(self, net: Any) -> None:
+        """Begin a cycle from other weights, unless it is to keep those of the one before."""
+        if not self.cold and self.center is None:
+            return
+        with self.interrupts.held():
+            if self.center is None:
                 net.redraw()
-            self.n_redraws += 1
+            else:
+                self.go_back(net)
+        self.n_redraws += 1
+
+    def go_back(self, net: Any) -> None:
+        """Put a net where the first cycle ended, and begin its optimizer anew."""
+        assert self.center is not None
+        load_state(net.module_, self.center)
+        net._quietly(remake_optimizer)
 
     def on_epoch_end(self, net: NeuralNet, **_: object) -> None:
         """End the run where it was stopped within the epoch."""
@@ -165,11 +202,23 @@ class SnapshotRecorder(OfTheRun):
         # spoil the mean of all. A few rows tell, for the price of a small batch a cycle.
         if is_finite(state.values()) and is_finite([net.probe(self.probe_rows)]):
             self.states.append(state)
-        elif self.cold:
+            if self.is_star and self.center is None:
+                self.center = state
+        elif self.cold or self.center is not None:
             self.states.append(None)
         else:  # a warm restart would go on from numbers that are lost
             raise Diverged
+        if self.is_heard and self.total is not None:
+            self._note_end(net)
         self.last_taken = self.step
+
+    def _note_end(self, net: NeuralNet) -> None:
+        """Note what is told of the cycle."""
+        rate, length = net.session_.rate, self.step - self.last_taken
+        group = rate.groups_of(net)[0]
+        mean, self.total = float(self.total or 0.0) / length, None
+        highest, rate.highest = rate.highest * group["initial_lr"], 0.0
+        self.ended[len(self.states) - 1] = Ended(self.step, highest, float(group["lr"]), mean)
 
     def hand_over(self, cycle: int) -> State | None:
         """Return the snapshot of a cycle, and keep none: nobody looks at it twice."""

@@ -58,10 +58,12 @@ class Lane:
         return len(self.session.generators)
 
     def begin(self, redraw: bool) -> None:
-        """Tell the callbacks that training begins, after a cold restart where that is due."""
+        """Tell the callbacks that training begins, after a restart where that is due."""
         with self.session.generators[0].within():
             if redraw:
                 self.net.redraw()
+            elif self.recorder.center is not None:
+                self.recorder.go_back(self.net)
             self.net.notify("on_train_begin", X=self.rows, y=None)
 
     def train(self, n_epochs: int, until: int | None = None) -> None:
@@ -138,6 +140,7 @@ def make_lanes(
     *,
     cold: bool,
     progress: Progress | None,
+    is_heard: bool = False,
 ) -> list[Lane]:
     """Make a lane for each net, of one chain or of several that train as one.
 
@@ -149,9 +152,15 @@ def make_lanes(
         monitored: TensorRows | RowsOfChains | None = valid[group.start]
         if monitored is not None and len(own) > 1:
             monitored = RowsOfChains(part for part in valid[group] if part is not None)
-        shown = None if lanes else progress  # one bar and one line for all chains
         session = Session(
-            plan.plan, interrupts, own, ready.probe_rows, monitored, cold=cold, progress=shown
+            plan.plan,
+            interrupts,
+            own,
+            ready.probe_rows,
+            monitored,
+            cold=cold,
+            progress=None if lanes else progress,  # one bar for all chains
+            is_heard=is_heard,
         )
         lanes.append(Lane(net, rows, session))
     return lanes

@@ -121,6 +121,7 @@ def plan_run(timetable: Timetable, steps_per_epoch: int, done: Done | None) -> R
         cycle_mult=timetable.cycle_mult,
         floor=options.get("min_lr", 0.0) / timetable.lr,
         burn_in_steps=burn_in,
+        cycle_decay=options.get("cycle_decay", 1.0),
         first_step=done.n_steps,
         first_cycle=done.n_cycles,
         **{name: value for name, value in options.items() if name in shape_options()},

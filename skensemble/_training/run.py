@@ -17,6 +17,7 @@ from .lane import Lane
 from .limit import TimeLimit
 from .planning import FEWEST_STEPS, RunPlan
 from .state import capture, restore
+from .telling import Telling
 
 #: A loss is far above that of the first step at this many times it, and nothing was gained where
 #: it did not get lower than that by this part.
@@ -64,6 +65,11 @@ class Run:
         #: Cycles left out because they left the finite numbers.
         self.n_diverged = 0
         self._n_ended, self._is_over = 0, False
+        #: Tells of each cycle.
+        self.telling = Telling(plan)
+        self.telling.is_slow_to_begin = elsewhere is not None
+        #: Whether those who judge the cycles have ended the run.
+        self.is_judged_enough = False
         #: Why the run could not be kept, which ended it.
         self.failure: Exception | None = None
         if len(lanes) == 1:
@@ -110,6 +116,9 @@ class Run:
                     self._restore(*self._stood)
                 if self.limit is not None:
                     self.limit.begin()
+                if not self._is_over:
+                    self.telling.begin(self.n_steps)
+                    self.telling.cycle_begins()
                 self._train_cycles()
                 self._load_last()
                 for lane in self.lanes:
@@ -212,13 +221,12 @@ class Run:
     def _restore(self, stood: Options, cycles: Sequence[list[State]]) -> None:
         """Go on where another run stood; what its cycles predict is found out anew."""
         for states in cycles:
-            if self.on_cycle is not None:
-                self.on_cycle(states)
+            is_enough = self.on_cycle is not None and self.on_cycle(states)
+            self.is_judged_enough = is_enough and stood["is_over"]
             self._add(states)
+            self.telling.recall(self.lanes, len(self.states), self.n_planned)
         self._n_ended, self.n_diverged = stood["n_ended"], stood["n_diverged"]
         self._is_over = stood["is_over"]
-        if (progress := self.lanes[0].session.progress) is not None:
-            progress.skip(self._n_ended)
         for k, lane in enumerate(self.lanes):
             # Those of the cycles that have ended were handed over.
             taken: list[State | None] = [
@@ -229,6 +237,8 @@ class Run:
         if self.limit is not None and stood["limit"] is not None:
             self.limit.restore(stood["limit"])
             self.n_planned = self.limit.n_cycles
+        if (progress := self.lanes[0].session.progress) is not None:
+            progress.reach(self.lanes[0].n_epochs_done)
 
     def _train_cycles(self) -> None:
         """Go through the epochs until a callback, divergence or a score ends them."""
@@ -274,10 +284,12 @@ class Run:
 
     def _end_cycle(self) -> bool:
         """End a cycle, and return whether to end the run."""
-        if self.limit is None:
-            return self._keep_cycle()
-        with self.limit.ending_cycle():
-            return self._keep_cycle()
+        with contextlib.nullcontext() if self.limit is None else self.limit.ending_cycle():
+            is_over = self._keep_cycle()
+        is_over = is_over or any(lane.is_stopped for lane in self.lanes)
+        if not is_over and self._n_ended < self.n_planned:
+            self.telling.cycle_begins()
+        return is_over
 
     def _is_out_of_time(self) -> bool:
         """Plan the cycles to come by the time that is left; return whether there are none."""
@@ -294,12 +306,16 @@ class Run:
         states = [state for part in parts if part is not None for state in part]
         if any(part is None for part in parts):
             self.n_diverged += 1
-            return self._is_out_of_time()
+            is_asked = self.telling.cycle_ended(
+                self.lanes, self._n_ended, self.n_planned, self.limit, is_kept=False
+            )
+            return is_asked or self._is_out_of_time()
         # Ctrl-C may come in between: whoever judges then forgets the cycle that is not kept here.
         with self.lanes[0].session.generators[0].within():  # a dataset of the user's may draw
-            is_enough = self.on_cycle is not None and self.on_cycle(states)
+            self.is_judged_enough = self.on_cycle is not None and self.on_cycle(states)
         self._add(states)
-        is_enough = is_enough or self._is_out_of_time()
+        is_asked = self.telling.cycle_ended(self.lanes, self._n_ended, self.n_planned, self.limit)
+        is_enough = is_asked or self.is_judged_enough or self._is_out_of_time()
         if self.keep is not None:
             with self._noticing_failure():
                 self._hand_over(self.keep, is_enough)

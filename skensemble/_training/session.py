@@ -15,7 +15,8 @@ class Session:
     """One run of a net: the net's ``session_`` while it trains, and only then.
 
     It has the generators of each chain that the net trains. `valid` are the rows for callbacks that
-    monitor unseen ones after each epoch, or None.
+    monitor unseen ones after each epoch, or None. `progress` moves with its epochs. Where it
+    `is_heard`, it sums up what is told of cycles.
     """
 
     def __init__(
@@ -27,11 +28,12 @@ class Session:
         valid: TensorRows | RowsOfChains | None,
         *,
         cold: bool,
-        progress: Progress | None,
+        progress: Progress | None = None,
+        is_heard: bool = False,
     ):
         self.rate = CyclicRate(plan.fractions, interrupts)
         self.recorder = SnapshotRecorder(
-            plan.ends.tolist(), probe_rows, cold=cold, progress=progress
+            plan.ends.tolist(), probe_rows, cold=cold, is_heard=is_heard
         )
         self.budget = Budget(len(plan.fractions))
         self.recorder.interrupts = self.interrupts = interrupts

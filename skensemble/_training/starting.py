@@ -23,6 +23,16 @@ def start_stopwatch(time_limit: float | None) -> Stopwatch | None:
     return None if time_limit is None else Stopwatch(time_limit)
 
 
+def begin_from_first(run: Run, states: list[State] | None) -> None:
+    """Let every cycle of a run begin where the first one ended.
+
+    `states` are those of all chains there, where an earlier call has trained it.
+    """
+    of_lanes = [None] * len(run.lanes) if states is None else run._of_lanes(states)
+    for lane, state in zip(run.lanes, of_lanes, strict=True):
+        lane.recorder.is_star, lane.recorder.center = True, state
+
+
 def make_run(
     ready: Ready,
     valid: Sequence[Any],
@@ -36,13 +46,16 @@ def make_run(
     threads: Threads,
     stopwatch: Stopwatch | None = None,
     n_judged: int = 0,
+    is_heard: bool = False,
 ) -> Run:
     """Make a run with its lanes; see :func:`make_lanes` and :class:`Run`.
 
     A `stopwatch` limits its time; the end of a cycle is thought to take half as long as
     `n_judged` rows in training, before one was seen.
     """
-    lanes = make_lanes(ready, valid, plan, generators, interrupts, cold=cold, progress=progress)
+    lanes = make_lanes(
+        ready, valid, plan, generators, interrupts, cold=cold, progress=progress, is_heard=is_heard
+    )
     if stopwatch is None:
         elsewhere = Elsewhere(lanes, plan.plan, threads, cold=cold) if threads.n_tasks else None
         return Run(

@@ -53,6 +53,7 @@ def capture(lane: Lane, *, has_begun: bool = False) -> Options:
         "n_left": lane.session.budget.left,
         "is_stopped": lane.is_stopped,
         "has_diverged": lane.has_diverged,
+        **({"center": recorder.center} if recorder.is_star else {}),
     }
 
 
@@ -66,11 +67,14 @@ def restore(lane: Lane, state: Options, taken: list[State | None]) -> None:
     recorder.n_redraws, recorder.states = state["n_redraws"], taken
     if state["first_loss"] is not None:
         recorder.first_loss = torch.tensor(state["first_loss"], dtype=torch.float64)
+    recorder.total = None
     if state["total"] is not None:
         recorder.total = torch.tensor(state["total"], dtype=torch.float64)
+    if "center" in state:
+        recorder.is_star, recorder.center = True, state["center"]
     if state["rows"]:
         put_back(_dataset_of(lane.rows), state["rows"])
-    session.rate.skip(recorder.step)
+    session.rate.skip(recorder.step, recorder.last_taken)
     session.budget.left = state["n_left"]
     lane.is_stopped, lane.has_diverged = state["is_stopped"], state["has_diverged"]
     lane.n_epochs_done = state["n_epochs"]

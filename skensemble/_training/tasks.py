@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import joblib
 import numpy as np
 import torch
-from skorch import NeuralNet
 from skorch.history import History
 
 from skensemble._data.rows import ChainRows, ConvertedRows, DictRows, TensorRows
@@ -24,7 +23,6 @@ from skensemble._warnings import own_filters
 
 from .interrupts import Interrupts
 from .lane import Lane
-from .progress import Progress
 from .session import Session
 from .state import capture, restore
 from .threads import Threads
@@ -66,7 +64,8 @@ class Work(NamedTuple):
     #: Whether the built-in network draws from generators of its own.
     is_private: bool
     cold: bool
-    is_shown: bool
+    #: Whether anybody hears what is told of cycles.
+    is_heard: bool
     n_intra_op: int
     default_dtype: torch.dtype
 
@@ -82,7 +81,7 @@ class Work(NamedTuple):
             probe_rows=session.probe_rows,
             is_private=session.generators[0].is_private,
             cold=cold,
-            is_shown=session.progress is not None,
+            is_heard=lane.recorder.is_heard,
             n_intra_op=n_intra_op,
             default_dtype=torch.get_default_dtype(),
         )
@@ -152,31 +151,6 @@ def _as_tensor(array: Array) -> torch.Tensor:
         return torch.from_numpy(np.asarray(array))
 
 
-class Told(NamedTuple):
-    """What a lane tells of a cycle while it trains elsewhere."""
-
-    n_epochs: int
-    #: Arguments of :meth:`Progress.cycle_finished`.
-    cycles: list[tuple[int, float, float]]
-
-
-class _Listener(Progress):
-    """Notes what is to be shown where the fit was called."""
-
-    def __init__(self) -> None:
-        super().__init__(0, 1, 0, 0)
-        self.n_epochs_heard = 0
-        self.cycles: list[tuple[int, float, float]] = []
-
-    def on_epoch_end(self, net: NeuralNet, **_: object) -> None:
-        """Count an epoch."""
-        self.n_epochs_heard += 1
-
-    def cycle_finished(self, step: int, lr: float, loss: float) -> None:
-        """Note a cycle."""
-        self.cycles.append((step, lr, loss))
-
-
 class Done(NamedTuple):
     """What a task returns: the lane's number, and of :func:`pack` its state and what it tells."""
 
@@ -211,7 +185,6 @@ class _Task:
     ):
         self.work, self.state, self.n_taken, self.interrupts = work, state, n_taken, interrupts
         self.rows = work.form.rows(parts)
-        self.heard = _Listener() if work.is_shown else None
 
     def alone(self, train: Callable[[], Message]) -> Message:
         """Train with as many intra-op threads as at home, and with torch's type of there."""
@@ -233,9 +206,9 @@ class _Task:
                 restore(lane, self.state, [None] * self.n_taken)
                 lane.train(n_epochs, until)
                 state = capture(lane)
-        heard = self.heard
-        told = Told(0, []) if heard is None else Told(heard.n_epochs_heard, heard.cycles)
-        return pack({"state": state, "taken": lane.recorder.states[self.n_taken :], "told": told})
+        recorder = lane.recorder
+        taken = recorder.states[self.n_taken :]
+        return pack({"state": state, "taken": taken, "ended": recorder.ended})
 
     def _lane(self) -> Lane:
         work = self.work
@@ -250,7 +223,7 @@ class _Task:
             work.probe_rows,
             None,
             cold=work.cold,
-            progress=self.heard,
+            is_heard=work.is_heard,
         )
         lane = Lane(work.net, self.rows, session)
         lane.n_epochs_before = work.n_epochs_before
