@@ -11,6 +11,7 @@ FIRST = [
     "custom_module.py",
     "grid_search_cycles.py",
     "cycle_curve.py",
+    "pictures_of_a_fit.py",
 ]
 
 

@@ -1,30 +1,31 @@
-"""How good an ensemble is after 1, 2, … cycles: from one fit, or from one fit for each fold."""
+"""How good an ensemble is after 1, 2, … cycles, and at which rates it learns.
+
+The curve over cycles is from one fit, or from one fit for each fold.
+"""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names, log_loss, mean_squared_error
 from sklearn.model_selection import check_cv
-from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, get_tags, indexable
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._compat import safe_indexing
 from ._data.containers import naming
-from ._types import Array, Floats, Input, Options, Parameter
+from ._types import Array, Floats, Input, Parameter
 from ._warnings import short
 from .base import BaseSnapshotEnsemble
 from .keywords import nearest
+from .pipelines import Estimator, fit_last, last_step, seen_by_last
+from .rate_range import LRRange, lr_range_test
 from .weighing import decide
 
-__all__ = ["CycleCurve", "cycle_curve"]
-
-#: An ensemble, or a pipeline that ends in one.
-Estimator: TypeAlias = BaseSnapshotEnsemble | Pipeline
+__all__ = ["CycleCurve", "LRRange", "cycle_curve", "lr_range_test"]
 
 #: Scores what an estimator says of X against y.
 Scorer = Callable[[Parameter, Input, ArrayLike], float]
@@ -128,7 +129,7 @@ def cycle_curve(
     >>> cycle_curve(model, X, y, cv=3, scoring="r2").scores.shape
     (4, 3)
     """
-    last = _last_step(estimator)
+    last = last_step(estimator)
     if not (scoring is None or isinstance(scoring, str) or callable(scoring)):
         raise ValueError(
             f"Got scoring={short(scoring)}, but expected the name of one scorer, or one. Call "
@@ -162,17 +163,6 @@ def cycle_curve(
     return CycleCurve(np.arange(1, n_cycles + 1), np.array(columns).T, None)
 
 
-def _last_step(estimator: Estimator) -> BaseSnapshotEnsemble:
-    """Return the ensemble, or the one that a pipeline ends in."""
-    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
-    if not isinstance(last, BaseSnapshotEnsemble):
-        raise ValueError(
-            f"Got estimator={short(estimator)}, but expected a SnapshotEnsembleClassifier, a "
-            "SnapshotEnsembleRegressor or a Pipeline that ends in one. Make an instance of a class."
-        )
-    return last
-
-
 def _find_scorer(estimator: Estimator, scoring: str | Scorer) -> Scorer:
     """Return a scorer by its name, or refuse a name that is none."""
     if isinstance(scoring, str) and scoring not in get_scorer_names():
@@ -201,11 +191,11 @@ def _fit_all_rows(
     estimator: Estimator, X: Input, y: ArrayLike, groups: ArrayLike | None
 ) -> CycleCurve:
     """Return what the fit of all rows says of those that it left out."""
-    last = _last_step(estimator)
+    last = last_step(estimator)
     is_single = last.n_chains == 1 or (last.n_chains == "auto" and last.module is not None)
     if last.validation is None or (is_single and last.validation == "auto"):
         raise ValueError(_NOTHING_LEFT_OUT)  # before the fit, which may be long
-    _fit(estimator, X, y, groups)
+    fit_last(estimator, X, y, groups=groups)
     if not hasattr(last, "cycle_scores_"):  # so few rows that none was left out
         raise ValueError(_NOTHING_LEFT_OUT)
     return CycleCurve(np.arange(1, last.n_cycles_ + 1), last.cycle_scores_.copy(), estimator)
@@ -222,16 +212,9 @@ def _score_fold(
 ) -> list[float]:
     """Fit on the rows of one fold, and score every stage on the others."""
     own_groups = None if groups is None else safe_indexing(groups, train)
-    _fit(estimator, safe_indexing(X, train), safe_indexing(y, train), own_groups)
+    fit_last(estimator, safe_indexing(X, train), safe_indexing(y, train), groups=own_groups)
     X_test, y_test = safe_indexing(X, test), safe_indexing(y, test)
     return [float(scorer(stage, X_test, y_test)) for stage in _stages(estimator, X_test)]
-
-
-def _fit(estimator: Estimator, X: Input, y: ArrayLike, groups: ArrayLike | None) -> None:
-    """Fit, with the groups for the step that leaves rows out."""
-    name = f"{estimator.steps[-1][0]}__groups" if isinstance(estimator, Pipeline) else "groups"
-    given: Options = {} if groups is None else {name: groups}
-    estimator.fit(X, y, **given)
 
 
 class Stage:
@@ -276,9 +259,7 @@ class Stage:
 
 def _stages(estimator: Estimator, X: Input) -> Iterator[Stage]:
     """Yield all stages, from one pass of the rows through the members."""
-    last, seen = _last_step(estimator), X
-    if isinstance(estimator, Pipeline) and len(estimator) > 1:
-        seen = estimator[:-1].transform(X)
+    last, seen = last_step(estimator), seen_by_last(estimator, X)
     if hasattr(last, "staged_predict_proba"):
         verdict = last._fitted_.verdict
         if verdict is not None:  # the temperature is in the probabilities

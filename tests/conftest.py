@@ -4,8 +4,11 @@ import copy
 import math
 import os
 import signal
+import sys
 from datetime import timedelta
 
+# Pictures are drawn without a screen.
+os.environ.setdefault("MPLBACKEND", "Agg")
 # scikit-learn skips some of its own checks without it, and scipy reads it when it is imported.
 os.environ["SCIPY_ARRAY_API"] = "1"
 
@@ -65,6 +68,14 @@ def _interruptible():
 def _seeded():
     """What a test draws itself is the same in every run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    """Figures of a test are closed after it: matplotlib warns of many."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(params=["few rows", "many rows"])

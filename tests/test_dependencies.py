@@ -21,7 +21,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 INSTALLED_AS = {"sklearn": "scikit-learn"}
 
 #: The extra of a place, by the first part of its path.
-EXTRA_OF = {"_export": "onnx", "export.py": "onnx"}
+EXTRA_OF = {"_export": "onnx", "export.py": "onnx", "display": "plot"}
 
 #: Read or made only where the caller's own values are of these packages.
 OF_THE_CALLER = {"_persistence/moments.py": {"pandas"}}
@@ -65,7 +65,9 @@ def test_what_is_declared_is_imported():
     assert names_of(PROJECT["dependencies"]) <= set.union(*IMPORTED.values())
 
 
-@pytest.mark.parametrize("requirement", [*PROJECT["dependencies"], *EXTRAS["onnx"]])
+@pytest.mark.parametrize(
+    "requirement", [*PROJECT["dependencies"], *EXTRAS["onnx"], *EXTRAS["plot"]]
+)
 def test_each_dependency_has_a_floor_and_a_tested_version(requirement):
     """The session "floors" installs the one, CI the other."""
     requirement = Requirement(requirement)
