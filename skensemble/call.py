@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 from numpy.typing import ArrayLike
 
+from ._compat import has_callbacks
 from ._data.folds import Chosen, choose_folds
 from ._data.reading import Examples, Known, read_training, read_validation
+from ._data.targets import Targets
 from ._nets.generators import seed_of
 from ._types import PathLike
 from .fitted import Fitted
@@ -27,6 +29,8 @@ class Given(NamedTuple):
     resume_from: PathLike | None = None
     #: Whether to train one cycle alone, as partial_fit does.
     is_one_cycle: bool = False
+    #: What y means; None: what the estimator's parameters say.
+    targets: Targets | None = None
 
 
 class Call(NamedTuple):
@@ -55,6 +59,11 @@ class Call(NamedTuple):
         return 0 if self.before is None else self.before.n_cycles
 
     @property
+    def is_heard(self) -> bool:
+        """Whether somebody hears what is told of cycles."""
+        return bool(self.estimator.verbose) or has_callbacks(self.estimator)
+
+    @property
     def was_limited(self) -> bool:
         """Whether the time limit of an earlier call shortened that."""
         return self.before is not None and self.before.resume.is_time_limited
@@ -70,7 +79,7 @@ def read_call(estimator: NetParameters, given: Given, before: Fitted | None) -> 
         given.X,
         given.y,
         given.sample_weight,
-        targets=estimator._targets(),
+        targets=estimator._targets() if given.targets is None else given.targets,
         classes=given.classes,
         before=None if before is None else before.known,
     )

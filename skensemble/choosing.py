@@ -1,5 +1,6 @@
 """Members chosen again, by rows that no chain was trained on."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +9,12 @@ from numpy.typing import ArrayLike
 
 from ._data.intake import place_rows
 from ._data.label_targets import adopted
-from ._data.reading import Known, read_later
+from ._data.reading import Examples, Known, read_later
 from ._data.targets import Targets
+from ._types import Array, Floats, Members
 from .fitted import Fitted
 from .parameters import NetParameters, metrics_of
+from .removal import folds_again
 from .unseen import UnseenRows
 from .weighing import weigh_cycles
 
@@ -20,32 +23,101 @@ def choose_members(
     estimator: NetParameters, fitted: Fitted, X: object, y: ArrayLike, weight: ArrayLike | None
 ) -> Fitted:
     """Weigh the members of an ensemble again, by other rows and the rule of now."""
-    estimator._check_parameters()
-    known = Known(fitted.intake, adopted(estimator._targets(), fitted.targets))
-    _check_kind(known.targets, fitted.targets)
-    data = read_later(estimator, X, y, weight, known)
-    net, n_samples = fitted.nets[0], data.source.n_samples
-    rows = place_rows(
-        known.intake.rows(data.source), torch.empty(n_samples, device="cpu"), None, net.device
-    )
-    index = [np.arange(n_samples)] * fitted.n_chains
-    rule = estimator._rule(known.targets)
-    unseen = UnseenRows(
-        net,
-        rows.X,
-        index,
-        data.y,
-        data.loss_weight,
-        known.targets,
-        rule,
-        row_weight=data.sample_weight,
-        **metrics_of(estimator),
-    )
-    for cycle in range(fitted.n_cycles):
-        unseen.add(fitted.states(cycle))
-    n_cycles, n_chains = fitted.n_cycles, fitted.n_chains
-    weighed = weigh_cycles(fitted.regrouped, n_cycles, n_chains, rule, unseen, known.targets)
-    return replace(fitted, **weighed._asdict())
+    return Again.read(estimator, fitted, X, y, weight, rows="new").weigh(fitted)
+
+
+class Again:
+    """Rows by which ensembles made of one fit are judged after it.
+
+    Parameters
+    ----------
+    estimator : NetParameters
+        Its parameters say by which rule members are weighed, and which metrics count.
+    known : Known
+        What the fit learned of X and y.
+    data : Examples
+        The rows, as they were read.
+    left_out : sequence of ndarray
+        For each chain the rows that it has not seen.
+    trained : sequence of ndarray
+        For each chain the rows that it may see.
+    weight : ndarray of float64 or None
+        Weights of rows and classes, by which cycles are judged.
+    """
+
+    def __init__(
+        self,
+        estimator: NetParameters,
+        known: Known,
+        data: Examples,
+        left_out: Sequence[Array],
+        trained: Sequence[Array],
+        weight: Floats | None,
+    ):
+        self.estimator, self.known, self.data = estimator, known, data
+        self.left_out, self.trained, self.weight = left_out, trained, weight
+
+    @classmethod
+    def read(
+        cls,
+        estimator: NetParameters,
+        fitted: Fitted,
+        X: object,
+        y: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+        *,
+        groups: ArrayLike | None = None,
+        rows: str,
+    ) -> "Again":
+        """Read rows of the training, whose folds are found again, or new ones."""
+        estimator._check_parameters()
+        known = Known(fitted.intake, adopted(estimator._targets(), fitted.targets))
+        _check_kind(known.targets, fitted.targets)
+        data = read_later(estimator, X, y, sample_weight, known)
+        if rows == "new":
+            everyone = [np.arange(data.source.n_samples)] * fitted.n_chains
+            return cls(estimator, known, data, everyone, everyone, data.loss_weight)
+        found = folds_again(fitted, data, groups)
+        weight = found.weigh(data.loss_weight, data.source.n_samples)
+        return cls(estimator, known, data, found.left_out, found.trained, weight)
+
+    def ask(self, fitted: Fitted, members: Members | None = None) -> UnseenRows:
+        """Let all cycles of an ensemble predict the rows.
+
+        They are weighed by the rule `members`; None: that of the estimator.
+        """
+        net, n_samples = fitted.nets[0], self.data.source.n_samples
+        nothing = torch.empty(n_samples, device="cpu")
+        X = place_rows(self.known.intake.rows(self.data.source), nothing, None, net.device).X
+        unseen = UnseenRows(
+            net,
+            X,
+            self.left_out,
+            self.data.y,
+            self.weight,
+            self.known.targets,
+            self._rule(members),
+            row_weight=self.data.sample_weight,
+            **metrics_of(self.estimator),
+        )
+        for cycle in range(fitted.n_cycles):
+            unseen.add(fitted.states(cycle))
+        return unseen
+
+    def weigh(self, fitted: Fitted, members: Members | None = None) -> Fitted:
+        """Return an ensemble whose cycles have the weights that these rows say; see :meth:`ask`."""
+        weighed = weigh_cycles(
+            fitted.regrouped,
+            fitted.n_cycles,
+            fitted.n_chains,
+            self._rule(members),
+            self.ask(fitted, members),
+            self.known.targets,
+        )
+        return replace(fitted, **weighed._asdict())
+
+    def _rule(self, members: Members | None) -> Members:
+        return self.estimator._rule(self.known.targets) if members is None else members
 
 
 def _check_kind(now: Targets, then: Targets) -> None:

@@ -194,36 +194,7 @@ def _find_parts(
     n = data.source.n_samples
     if rows == "new":
         return parts_of_new(fitted, n), np.ones(n) if data.loss_weight is None else data.loss_weight
-    by, how = fitted.resume.chosen.left_out_by
-    if how is None:
-        raise ValueError(
-            "Got rows='training' and an ensemble all of whose chains saw all rows, but expected "
-            "rows that were left out: fit with validation='cross' or several chains, or give rows "
-            "that no chain was trained on, with rows='new'."
-        )
-    now = "groups" if groups is not None else data.source.precision
-    if now != by:
-        raise ValueError(
-            f"Got X whose rows are told apart by {_WORDS[now]}, but expected {_WORDS[by]} as in "
-            "fit, or their folds are not found again: give X and groups as they were, or rows "
-            "that no chain was trained on, with rows='new'."
-        )
-    found = parts_left_out(fitted, data, groups)
-    if found is None or not found[0]:
-        raise ValueError(
-            f"Got X with {n} rows of which fit left out none, but expected some that it did: give "
-            "all training rows."
-        )
-    return found
-
-
-#: What rows are told apart by, in words.
-_WORDS = {
-    "groups": "groups=",
-    "single": "values of float32",
-    "double": "values of float64",
-    "rows": "their numbers",
-}
+    return parts_left_out(fitted, data, groups)
 
 
 def _check_is_table(data: Examples, fitted: Fitted) -> ArrayInput:

@@ -212,6 +212,32 @@ def greedy(
     return equal if loss(equal)[0] < least else best
 
 
+def best_subset(unseen: Unseen, n_cycles: int) -> list[int]:
+    """Return the cycles whose equal mean has the least loss, found one by one.
+
+    Each round adds the cycle that lowers the loss of the mean most, or raises it least
+    (Caruana et al. 2004, section 2, without replacement).
+
+    Parameters
+    ----------
+    unseen : Unseen
+    n_cycles : int
+        How many to find.
+
+    Returns
+    -------
+    cycles : list of int
+        In order of time.
+    """
+    loss = _loss_of_weights(*unseen)
+    chosen = np.zeros(len(unseen.predictions))
+    for _ in range(n_cycles):
+        left = np.flatnonzero(chosen == 0)
+        losses = [loss((chosen + one) / (chosen.sum() + 1))[0] for one in np.eye(len(chosen))[left]]
+        chosen[left[np.argmin(losses)]] = 1
+    return np.flatnonzero(chosen).tolist()
+
+
 def _loss_of_weights(
     predictions: Floats, y: Array, sample_weight: Floats, measure: Measure | None = None
 ) -> Loss:

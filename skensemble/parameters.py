@@ -105,7 +105,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "schedule": [StrOptions(set(schedules.SHAPES)), callable],
-        "restart": [StrOptions({"warm", "cold"})],
+        "restart": [StrOptions({"warm", "cold", "star"})],
         "optimizer": [callable, str],
         "criterion": [callable, str, None],
         "n_chains": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -221,7 +221,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
             "criterion": self._criterion_takes(),
             "iterator_train": keyword_names(DataLoader),
             "callbacks": None,  # the net knows their names
-            "schedule": {"min_lr", "burn_in_epochs", *schedules.shape_options()},
+            "schedule": {"min_lr", "burn_in_epochs", "cycle_decay", *schedules.shape_options()},
             "table": {*TABLE_ARGUMENTS} if self.module is None else set(),
             "net": net_arguments(net) if self.net is None else None,
         }

@@ -76,9 +76,11 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ColumnImportance, Va
         Shape of the learning rate within a cycle: half a cosine ([2]_, eq. 5), or the triangles
         of [3]_, section 3. A callable gets an object with ``step``, ``cycle``, ``progress`` (in
         [0, 1)) and ``length``, and returns a fraction of `lr`.
-    restart : {"warm", "cold"}, default="warm"
+    restart : {"warm", "cold", "star"}, default="warm"
         Whether a new cycle keeps the weights or draws new ones. "cold" makes an ordinary deep
-        ensemble within the same budget.
+        ensemble within the same budget. "star": all begin where the first one ended, each with an
+        optimizer begun anew (StarSSE of Sadrtdinov et al. 2023); a `cycle_mult` of 1 or less gives
+        the first one time.
     optimizer : torch.optim.Optimizer class or str, default="auto"
         Its fused step is used where torch has one. A name, such as "sgd", stands for a class of
         ``torch.optim``. "auto": ``torch.optim.AdamW`` with ``betas=(0.9, 0.97)``, for a `module` of
@@ -168,7 +170,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ColumnImportance, Va
         draws from torch's and numpy's global generators: no other thread may draw from them then.
         The built-in network has generators of its own.
     verbose : int, default=0
-        1 prints a line for each cycle and a progress bar, 0 prints nothing.
+        1 prints a line for each cycle and why the run has ended, on a terminal and in a notebook
+        with a progress bar. 0 prints nothing.
     **kwargs : dict
         Arguments by skorch's prefixes: ``module__*`` (of the built-in network ``hidden``, by
         default 128-128 for up to 8 chains and 64-64 for more, ``dropout`` and
@@ -179,8 +182,10 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ColumnImportance, Va
         512, inputs of a column of categories, each of which has ``min_rows``, by default 10, and
         ``max_inputs``, by default 1024, of all numbers), ``net__*`` (the rest of skorch's
         ``NeuralNet``), and
-        ``schedule__min_lr``, ``schedule__gamma`` (decay per step of "exp_range") and
-        ``schedule__burn_in_epochs`` (epochs at `lr` before the first cycle).
+        ``schedule__min_lr``, ``schedule__gamma`` (decay per step of "exp_range"),
+        ``schedule__cycle_decay`` (highest rate of a cycle as a part of that of the one before,
+        never below ``schedule__min_lr``) and ``schedule__burn_in_epochs`` (epochs at `lr` before
+        the first cycle).
 
     Attributes
     ----------
@@ -200,7 +205,9 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ColumnImportance, Va
         ``categories`` (distinct ones), ``kept`` (those with an input of their own), ``pieces``
         and ``remark``. Only of the built-in network.
     history_ : skorch.history.History
-        A row for each epoch of the chains that train together with the first one.
+        A row for each epoch of the chains that train together with the first one, with the rate
+        ``lr`` of its last step. Where a cycle ended, the row has its number, ``cycle``, and where
+        rows are left out ``unseen_score``, as in ``cycle_scores_``. It prints as a table.
     n_iter_ : int
         Epochs begun.
     is_time_limited_ : bool

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ._compat import uncompiled
 from ._data.absent import Absent
-from ._data.folds import Rows, folds
+from ._data.folds import Folds, Rows, folds
 from ._data.reading import Examples
 from ._data.sources import ArrayInput
 from ._nets.generators import on_named_device
@@ -44,24 +44,62 @@ def parts_of_new(fitted: Fitted, n_samples: int) -> list[Part]:
     return [Part(np.arange(n_samples), fitted.member_weights)]
 
 
-def parts_left_out(
-    fitted: Fitted, data: Examples, groups: ArrayLike | None
-) -> tuple[list[Part], Floats] | None:
-    """Find the folds of training rows again, and let each chain judge the one that it left out.
+def folds_again(fitted: Fitted, data: Examples, groups: ArrayLike | None) -> Folds:
+    """Find again which training rows each chain left out.
 
-    The second result has the weights in the loss as fit had them. None: nothing is left out.
+    Raises
+    ------
+    ValueError
+        If no rows were left out, or if those that were cannot be told by the rows given.
     """
-    chosen, resume = fitted.resume.chosen, fitted.resume
-    how, n = chosen.left_out_by[1], data.source.n_samples
+    chosen, resume, n = fitted.resume.chosen, fitted.resume, data.source.n_samples
+    by, how = chosen.left_out_by
+    if how is None:
+        raise ValueError(
+            "Got rows='training' and an ensemble all of whose chains saw all rows, but expected "
+            "rows that were left out: fit with validation='cross' or several chains, or give rows "
+            "that no chain was trained on, with rows='new'."
+        )
+    now = "groups" if groups is not None else data.source.precision
+    if now != by:
+        raise ValueError(
+            f"Got X whose rows are told apart by {_WORDS[now]}, but expected {_WORDS[by]} as in "
+            "fit, or their folds are not found again: give X and groups as they were, or rows "
+            "that no chain was trained on, with rows='new'."
+        )
     found = folds(how, chosen.n_chains, data.source, data.y, groups, resume.seed, chosen.assignment)
     if found is None:
-        return None
+        raise ValueError(
+            f"Got X with {n} rows of which fit left out none, but expected some that it did: give "
+            "all training rows."
+        )
+    return found
+
+
+#: What rows are told apart by, in words.
+_WORDS = {
+    "groups": "groups=",
+    "single": "values of float32",
+    "double": "values of float64",
+    "rows": "their numbers",
+}
+
+
+def parts_left_out(
+    fitted: Fitted, data: Examples, groups: ArrayLike | None
+) -> tuple[list[Part], Floats]:
+    """Find the folds of training rows again, and let each chain judge the one that it left out.
+
+    The second result has the weights in the loss as fit had them.
+    """
+    n, n_chains = data.source.n_samples, fitted.n_chains
+    found = folds_again(fitted, data, groups)
     out, by_cycle = found.left_out, fitted.stage_weights[-1]
     weight = found.weigh(data.loss_weight, n)
     weight = np.ones(n) if weight is None else weight
     if all(rows is out[0] or np.array_equal(rows, out[0]) for rows in out):
         return [Part(out[0], fitted.member_weights)], weight
-    own = np.eye(chosen.n_chains)
+    own = np.eye(n_chains)
     parts = [Part(rows, np.outer(by_cycle, own[k]).ravel()) for k, rows in enumerate(out)]
     return [part for part in parts if len(part.rows)], weight
 

@@ -125,6 +125,8 @@ class Fractions:
         Fraction at which a named schedule ends a cycle (``min_lr / lr``).
     burn_in_steps : int, default=0
         Steps at fraction 1 before the first cycle begins.
+    cycle_decay : float, default=1.0
+        Height of each cycle as a part of that of the one before. None is lower than `floor`.
     first_step, first_cycle : int, default=0
         First values of ``At.step`` and ``At.cycle``, where a run goes on.
     **options
@@ -140,13 +142,14 @@ class Fractions:
         cycle_mult: float = 1.0,
         floor: float = 0.0,
         burn_in_steps: int = 0,
+        cycle_decay: float = 1.0,
         first_step: int = 0,
         first_cycle: int = 0,
         **options: float,
     ):
         self.n_steps, self.burn_in_steps = n_steps, burn_in_steps
         self.first_step, self.first_cycle = first_step, first_cycle
-        self.schedule, self.floor = schedule, floor
+        self.schedule, self.floor, self.cycle_decay = schedule, floor, cycle_decay
         self.options = {}
         if isinstance(schedule, str):
             taken = inspect.signature(SHAPES[schedule]).parameters
@@ -232,11 +235,17 @@ class Fractions:
         if isinstance(self.schedule, str):
             at = At(*fields)  # type: ignore[arg-type]  # arrays
             shape = SHAPES[self.schedule](at, **self.options)
-            values: Floats = self.floor + (1 - self.floor) * shape
+            values: Floats = self.floor + (self._heights(at.cycle) - self.floor) * shape
             return values
         # A user's own gets plain Python numbers, step by step.
         rows = zip(*(field.tolist() for field in fields), strict=True)
         return _evaluate(self.schedule, [At(*row) for row in rows])
+
+    def _heights(self, cycle: Any) -> Any:
+        """Return the highest fractions of cycles, as ``cycle_decay`` of timm's schedulers says."""
+        if self.cycle_decay == 1:
+            return 1
+        return np.maximum(self.cycle_decay ** np.asarray(cycle, dtype=float), self.floor)
 
 
 class Plan(NamedTuple):
@@ -258,7 +267,7 @@ def check_options(
 ) -> None:
     """Refuse a rate, or an option of a shape such as ``gamma``, that is out of range.
 
-    A callable decides its own lowest rate, and takes no `min_lr`.
+    A callable decides its own lowest and highest rates, and takes no `min_lr` or `cycle_decay`.
     """
     if not _is_number(lr) or not 0 < lr < np.inf:
         raise ValueError(f"Got lr={short(lr)}, but expected a number above 0.")
@@ -274,6 +283,12 @@ def check_options(
             raise ValueError(
                 f"Got {name}={short(value)}, but expected a number above 0, at most 1."
             )
+    decay = options.get("cycle_decay", 1.0)
+    if decay != 1 and not isinstance(schedule, str):
+        raise ValueError(
+            f"Got cycle_decay={decay!r} with a callable schedule, but expected the callable to "
+            "decide how high each cycle is: it is given at.cycle."
+        )
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -314,6 +329,7 @@ def learning_rates(
     cycle_mult: float = 1.0,
     min_lr: float = 0.0,
     gamma: float = 1.0,
+    cycle_decay: float = 1.0,
     burn_in_steps: int = 0,
 ) -> Floats:
     """Return the learning rate of every step of a run, without training.
@@ -336,6 +352,9 @@ def learning_rates(
         Rate at which a named schedule ends its cycles.
     gamma : float, default=1.0
         Decay a step of ``"exp_range"``.
+    cycle_decay : float, default=1.0
+        Highest rate of a cycle of a named schedule as a part of that of the one before, as in
+        timm's schedulers. It is never lower than `min_lr`.
     burn_in_steps : int, default=0
         Steps at `lr` before the first cycle begins.
 
@@ -388,7 +407,7 @@ def learning_rates(
         )
     if not _is_number(cycle_mult) or not 0 < cycle_mult < np.inf:
         raise ValueError(f"Got cycle_mult={short(cycle_mult)}, but expected a number above 0.")
-    check_options(schedule, lr=lr, min_lr=min_lr, gamma=gamma)
+    check_options(schedule, lr=lr, min_lr=min_lr, gamma=gamma, cycle_decay=cycle_decay)
     rates = Fractions(
         n_steps,
         n_cycles,
@@ -396,6 +415,7 @@ def learning_rates(
         cycle_mult=cycle_mult,
         floor=min_lr / lr,
         burn_in_steps=burn_in_steps,
+        cycle_decay=cycle_decay,
         gamma=gamma,
     )
     return lr * rates[:]

@@ -220,6 +220,11 @@ class UnseenRows:
         score = max(score, -np.finfo(np.float64).max) + 0.0  # no -0.0
         self.cycles.append(Cycle(values, weights, score, loss, self._usual_loss(unseen)))
 
+    def shown(self) -> Unseen:
+        """Return what rules for members are shown of all cycles, each output in its own unit."""
+        unseen = self._unseen([cycle.predictions for cycle in self.cycles])
+        return unseen if self._units is None else unseen.in_units(self._units)
+
     def _usual_loss(self, unseen: Unseen) -> float | None:
         """Return the least loss beside a metric; None where there is none of them."""
         if unseen.measure is None or unseen.measure.is_convex or not self.targets.is_loss_known:

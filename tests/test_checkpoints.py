@@ -69,6 +69,7 @@ OPTIONS = {
     "one chain": {"n_chains": 1, "module__dropout": 0.2},
     "small": {"n_rows": 30},
     "cold": {"restart": "cold"},
+    "star": {"restart": "star"},
     "own": {"module": Mlp, "optimizer": "SGD", "lr": 0.05},
     "own, in turn": {"module": Mlp, "n_chains": 2, "optimizer": "LBFGS", "lr": 0.01},
     "weights": {"class_weight": "balanced"},

@@ -14,6 +14,7 @@ from skensemble import SnapshotEnsembleClassifier
 from skensemble.members import (
     Unseen,
     average,
+    best_subset,
     cycle_weights,
     greedy,
     majority,
@@ -207,3 +208,13 @@ def test_weights_that_share_one_number_change_no_bit(is_classes):
     assert Unseen(predictions, y, one).score(found) == Unseen(predictions, y, np.ones(50)).score(
         found
     )
+
+
+def test_the_best_subset_is_found_one_by_one():
+    """The second is not the second best alone, but the one that errs otherwise."""
+    y = np.zeros((4, 1))
+    errors = np.array([[1.0, 1, 1, 1], [1.1, 1.1, 1.1, 1.1], [-1.5, -1.5, -1.5, -1.5]])
+    unseen = Unseen(errors[:, :, None], y, np.ones(4))
+    assert best_subset(unseen, 1) == [0]
+    assert best_subset(unseen, 2) == [0, 2]
+    assert best_subset(unseen, 3) == [0, 1, 2]

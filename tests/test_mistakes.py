@@ -153,7 +153,7 @@ _PARAMETERS = [
     ("batch_size", "automatic", "an integer of at least 1 or 'auto'", "mean 'auto'"),
     ("schedule", "cosin", "'cosine', 'exp_range', 'triangular'", "mean 'cosine'"),
     ("schedule", None, "'cosine', 'exp_range', 'triangular'", _DEFAULT),
-    ("restart", "hot", "'cold', 'warm'", _DEFAULT + "'warm'"),
+    ("restart", "hot", "'cold', 'star', 'warm'", _DEFAULT + "'warm'"),
     ("optimizer", "adamm", "'adadelta', .*'adam', .*'sgd'", "mean 'adam'"),
     ("optimizer", None, "callable or a string", "class of torch.optim or its name"),
     ("optimizer", torch.optim.SGD([torch.ones(1)]), "callable or a string", "optimizer__*"),
@@ -258,6 +258,7 @@ _RATES = [
     ("cycle_mult", 0, "a number above 0", "above 0"),
     ("min_lr", 0.5, r"from 0 to lr=0\.1", "from 0"),
     ("gamma", 2, "above 0, at most 1", "at most 1"),
+    ("cycle_decay", 2, "above 0, at most 1", "at most 1"),
     ("burn_in_steps", -1, "an integer of at least 0", "at least 0"),
     ("n_steps", 2.5, "an integer of at least 1", "at least 1"),
 ]
@@ -796,6 +797,7 @@ _NETS = [
         for name, value, *words in [
             ("schedule__min_lr", 9.0, "from 0 to lr=", "set by schedule__min_lr="),
             ("schedule__gamma", 0, "above 0, at most 1", "set by schedule__gamma="),
+            ("schedule__cycle_decay", 0, "above 0, at most 1", "set by schedule__cycle_decay="),
             ("optimizer__lr", -1, "above 0", "set by optimizer__lr="),
             ("net__lr", 1, "expected it as lr=", "Set lr=1"),
         ]

@@ -103,6 +103,11 @@ WRONG_PARAMETERS = [
     ({"module": "mlp"}, r"Got module='mlp', but expected a callable or None"),
     ({"schedule__min_lr": 9.0}, r"Got min_lr=9\.0, but expected a number from 0 to lr="),
     ({"schedule__gamma": 0}, r"Got gamma=0, but expected a number above 0"),
+    ({"schedule__cycle_decay": 2}, r"Got cycle_decay=2, but expected .* by schedule__cycle_decay="),
+    (
+        {"schedule": lambda at: 1.0, "schedule__cycle_decay": 0.5},
+        r"Got cycle_decay=0\.5 with a callable schedule",
+    ),
     ({"schedule__burn_in_epochs": -1}, r"Got schedule__burn_in_epochs=-1, but expected"),
     ({"schedule__burn_in_epochs": 99}, r"Got schedule__burn_in_epochs=99, which are \d+ steps"),
     (

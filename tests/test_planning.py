@@ -195,6 +195,14 @@ def test_burn_in_comes_first_and_once():
         plan_run(timetable(options={"burn_in_epochs": 6}), 10, None)
 
 
+def test_cycles_decay_through_all_calls():
+    options = {"cycle_decay": 0.5, "min_lr": 0.001}
+    run = plan_run(timetable(options=options), 10, None)
+    np.testing.assert_allclose(run.plan.fractions[:][[0, 15, 30, 45]], [1, 0.5, 0.25, 0.125])
+    later = plan_run(timetable(options=options, is_one_cycle=True), 10, Done(4, 60))
+    assert later.plan.fractions[0] == 0.5**4
+
+
 def test_a_later_run_counts_on():
     later = timetable(schedule="exp_range", options={"gamma": 0.9}, n_cycles=1, max_epochs=1)
     first, then = plan_run(later, 10, Done()), plan_run(later, 10, Done(2, 7))

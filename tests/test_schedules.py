@@ -115,6 +115,30 @@ def test_triangles_equal_torch_cyclic_lr_at_the_middle_of_each_step(schedule):
     np.testing.assert_allclose(rates, expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize(("decay", "lowest"), [(0.5, 0.0), (0.5, 0.02), (0.1, 0.03), (1.0, 0.02)])
+def test_cycles_decay_as_those_of_timm(decay, lowest):
+    """``lr_min + (lr_max * cycle_decay**i - lr_min) / 2 * (1 + cos(pi * t / T))``."""
+    T, n_cycles, lr = 10, 4, 0.1
+    i, t = np.divmod(np.arange(T * n_cycles), T)
+    height = np.maximum(lr * decay**i, lowest)  # timm's would rise within a cycle then
+    expected = lowest + (height - lowest) / 2 * (1 + np.cos(np.pi * t / T))
+    rates = learning_rates(T * n_cycles, lr=lr, n_cycles=n_cycles, min_lr=lowest, cycle_decay=decay)
+    np.testing.assert_allclose(rates, expected, atol=1e-15)
+    assert rates.min() >= lowest
+
+
+def test_decay_is_of_any_named_shape_and_counts_cycles_of_earlier_runs():
+    plain = Fractions(40, 4, schedule="triangular")[:]
+    decayed = Fractions(40, 4, schedule="triangular", cycle_decay=0.5)[:]
+    np.testing.assert_allclose(decayed, plain * np.repeat([1, 0.5, 0.25, 0.125], 10), rtol=1e-12)
+    twice = Fractions(40, 4, schedule="triangular2", cycle_decay=0.5, first_cycle=2)[:]
+    halves = np.repeat(0.5 ** np.arange(4, 12, 2), 10)
+    np.testing.assert_allclose(twice, plain * halves, rtol=1e-12)
+    # Burn-in is at the highest rate of all.
+    burnt = Fractions(50, 4, burn_in_steps=10, cycle_decay=0.5)[:]
+    assert (burnt[:11] == 1).all()
+
+
 @pytest.mark.parametrize("schedule", ["triangular", "triangular2", "exp_range"])
 @pytest.mark.parametrize("length", [1, 2, 3, 8])
 def test_triangles_never_train_at_rate_zero(schedule, length):
@@ -198,6 +222,12 @@ def test_a_mistake_at_either_end_or_in_the_middle_of_a_cycle_shows_at_once():
         ({"lr": "1"}, r"Got lr='1', but expected a number above 0\."),
         ({"gamma": math.nan}, r"Got gamma=nan, but expected a number above 0, at most 1\."),
         ({"gamma": 2}, r"Got gamma=2, but expected a number above 0, at most 1\."),
+        ({"cycle_decay": 0}, r"Got cycle_decay=0, but expected a number above 0, at most 1\."),
+        ({"cycle_decay": 1.5}, r"Got cycle_decay=1\.5, but expected a number above 0, at most 1"),
+        (
+            {"schedule": lambda at: 1.0, "cycle_decay": 0.5},
+            r"Got cycle_decay=0\.5 with a callable schedule, but expected the callable",
+        ),
         ({"schedule": 3}, r"Got schedule=3, but expected one of"),
         ({"schedule": lambda at: 1.0, "min_lr": 0.1}, r"Got min_lr=0\.1 with a callable"),
         ({"schedule": lambda at: None}, r"Got None from schedule\(at\)"),
