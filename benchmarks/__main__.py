@@ -54,6 +54,7 @@ ON_TABLES = (
     "importance",
     "quantiles",
     "scoring",
+    "images",
 )
 
 
@@ -81,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     beside = parser.add_argument_group("busy")
     beside.add_argument("--nice", type=int, default=0, metavar="N", help="of what burns CPU")
     real = parser.add_argument_group(
-        "outoffold, accuracy, search, limit, intervals, importance, quantiles, scoring"
+        "outoffold, accuracy, search, limit, intervals, importance, quantiles, scoring, images"
     )
     real.add_argument("--data", type=Path, metavar="DIR", help="tables with an index.json")
     real.add_argument("--splits", type=int, default=5, help="fits of each table")
@@ -94,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     accuracy.add_argument("--no-times", action="store_true", help="keep no seconds")
     accuracy.add_argument("--picture", type=Path, metavar="FILE", help="loss over fit time")
     both = parser.add_argument_group(
-        "accuracy, search, limit, intervals, importance, quantiles, scoring"
+        "accuracy, search, limit, intervals, importance, quantiles, scoring, images"
     )
     both.add_argument("--tables", nargs="+", metavar="NAME", help="these alone")
     both.add_argument("--threads", type=int, help="of every method")

@@ -1,7 +1,7 @@
 """Metrics of rare classes: cycles weighed by them, against cycles weighed by log-loss.
 
-One fit a metric and split, at the defaults. Of one table the rare class is made rarer still, one row
-in two hundred.
+One fit a metric and split, at the defaults. Of one table the rare class is made rarer still: one
+row in two hundred.
 """
 
 import warnings

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import skensemble
+import skensemble.metrics
 
 TOP = Path(__file__).parent.parent
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (TOP / "README.md").read_text(), re.M | re.S)
@@ -20,6 +21,8 @@ LINKS = re.findall(r"\]\(([^)#:]+)[^)]*\)", (TOP / "README.md").read_text())
 #: Files that the pages write.
 ASKED_FOR = {"model.joblib", "last.pt", "wine.model", "own.model", "last.safetensors"}
 ASKED_FOR |= {"model.safetensors", "model.skops", "rent.safetensors", "runs"}
+DOCUMENTED = [getattr(skensemble, name) for name in skensemble.__all__]
+DOCUMENTED += [f for name, f in vars(skensemble.metrics).items() if inspect.isfunction(f)]
 MODULES = [m.name for m in pkgutil.walk_packages(skensemble.__path__, "skensemble.")]
 
 
@@ -71,9 +74,8 @@ def test_doctests(name):
     assert doctest.testmod(module).failed == 0
 
 
-@pytest.mark.parametrize("name", skensemble.__all__)
-def test_docstrings_state_the_defaults_of_the_signature(name):
-    documented = getattr(skensemble, name)
+@pytest.mark.parametrize("documented", DOCUMENTED, ids=lambda value: value.__name__)
+def test_docstrings_state_the_defaults_of_the_signature(documented):
     text = inspect.getdoc(documented)
     stated = {
         match[1]: match[2]

@@ -132,6 +132,19 @@ def test_whole_groups_are_left_out():
     assert model._fitted_.verdict.conformity.n_samples == len(y)
 
 
+def test_of_many_rows_some_say_how_far_off_predictions_are(monkeypatch):
+    X, y = load_diabetes(return_X_y=True)
+    of_all = SnapshotEnsembleRegressor(**QUICK).fit(X, y)
+    monkeypatch.setattr("skensemble.unseen._MOST_JUDGED", 150)
+    model = SnapshotEnsembleRegressor(**QUICK).fit(X, y)
+    found = model._fitted_.verdict.conformity
+    residuals = np.abs(y - of_all.oof_prediction_)[::3]
+    np.testing.assert_allclose(np.sort(found.scores[:, 0]), np.sort(residuals))
+    assert len(np.unique(found.fold)) == model.n_chains_
+    widths = [np.diff(m.predict_interval(X)).mean() for m in (of_all, model)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
+
+
 def test_rows_without_weight_do_not_count():
     X, y = load_diabetes(return_X_y=True)
     weight = np.ones(len(y))
