@@ -14,7 +14,7 @@ from ._data.targets import Targets
 from ._types import Array, Floats, Members
 from .fitted import Fitted
 from .parameters import NetParameters, metrics_of
-from .removal import folds_again
+from .removal import folds_again, is_by_place
 from .unseen import UnseenRows
 from .weighing import weigh_cycles
 
@@ -79,7 +79,41 @@ class Again:
             return cls(estimator, known, data, everyone, everyone, data.loss_weight)
         found = folds_again(fitted, data, groups)
         weight = found.weigh(data.loss_weight, data.source.n_samples)
-        return cls(estimator, known, data, found.left_out, found.trained, weight)
+        made = cls(estimator, known, data, found.left_out, found.trained, weight)
+        if is_by_place(fitted):
+            made._check_rows(fitted)
+        return made
+
+    def _check_rows(self, fitted: Fitted) -> None:
+        """Refuse rows for which the chains that leave them out predict something else than in fit.
+
+        Then the folds are not those of the fit: the rows stand in another order, or a splitter
+        draws anew.
+        """
+        stages = fitted.stage_weights
+
+        def weights_then(predictions: Array, *_: object) -> Floats:
+            m = len(predictions)
+            return stages[m - 1][:m]
+
+        known = None if fitted.verdict is None else fitted.verdict.predictions
+        if known is None:
+            raise ValueError(
+                "Got an ensemble without what it predicted for unseen rows, but expected one that "
+                "has it, since the folds of these rows go by their place: save with "
+                "include=['unseen'], or give rows that no chain was trained on, with rows='new'."
+            )
+        now = fitted.targets.shape_unseen(self.ask(fitted, weights_then).combine())
+        is_known = ~np.isnan(known)
+        size = float(np.abs(known[is_known]).mean()) if is_known.any() else 0.0
+        if now.shape != known.shape or not np.allclose(
+            now[is_known], known[is_known], rtol=1e-2, atol=1e-3 * size
+        ):
+            raise ValueError(
+                "Got X and y for which the chains that leave them out predict something else than "
+                "in fit, but expected all rows of the last call in their order, and a splitter "
+                "that draws the same again: give random_state= of it an integer."
+            )
 
     def ask(self, fitted: Fitted, members: Members | None = None) -> UnseenRows:
         """Let all cycles of an ensemble predict the rows.

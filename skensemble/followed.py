@@ -46,7 +46,7 @@ class Followed(_compat.CallbackSupport, Picklable):
         *callbacks : callback instances
             Such as ``sklearn.callback.ScoringMonitor(scoring="neg_log_loss")`` or
             :class:`skensemble.callbacks.CycleLogger`. They replace those that were set before.
-            None: there are none any more.
+            Without any, those that were set before are removed.
 
         Returns
         -------

@@ -50,6 +50,8 @@ class MeanLoss(Measure):
 class AbsoluteError(MeanLoss):
     """The mean absolute error."""
 
+    name = "mean absolute error"
+
     def at(self, predictions: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Return losses and their slopes."""
         error = predictions - y
@@ -59,6 +61,8 @@ class AbsoluteError(MeanLoss):
 @dataclass(frozen=True)
 class Huber(MeanLoss):
     """Huber's loss: half the square of errors up to `delta`, beyond it a line."""
+
+    name = "Huber loss"
 
     #: Of each output.
     delta: Floats
@@ -78,6 +82,8 @@ class Huber(MeanLoss):
 class Pinball(MeanLoss):
     """The pinball loss of one quantile."""
 
+    name = "pinball loss"
+
     level: float
 
     def at(self, predictions: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -88,6 +94,8 @@ class Pinball(MeanLoss):
 @dataclass(frozen=True)
 class GridPinball(MeanLoss):
     """The mean pinball loss of a grid of quantiles, (n, k * n_levels) in order."""
+
+    name = "mean pinball loss"
 
     levels: tuple[float, ...]
 
@@ -107,6 +115,8 @@ def _pinball(predictions: Floats, y: Floats, level: Floats | float) -> tuple[Flo
 class PoissonDeviance(MeanLoss):
     """The mean Poisson deviance, of predictions above 0."""
 
+    name = "mean Poisson deviance"
+
     def at(self, predictions: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Return losses and their slopes."""
         p = np.maximum(predictions, _TINY)
@@ -115,6 +125,8 @@ class PoissonDeviance(MeanLoss):
 
 class GammaDeviance(MeanLoss):
     """The mean gamma deviance, of predictions above 0."""
+
+    name = "mean gamma deviance"
 
     # It is not where a value is predicted more than twice too high.
     is_convex = False

@@ -20,6 +20,8 @@ Loss = Callable[[Floats], tuple[float, Floats]]
 class Measure(Protocol):
     """A loss of the weighted mean of predictions."""
 
+    #: What it is called in pictures.
+    name: str = "loss"
     #: Whether the loss is convex in the weights, so that an optimizer finds the least.
     is_convex: bool = True
     #: The convex loss whose weights one that is not convex must better; None: that of `y`.
@@ -53,6 +55,8 @@ class Measure(Protocol):
 class LogLoss(Measure):
     """Negative logarithm of the probability of the true class; `y` has class indices."""
 
+    name = "log loss"
+
     def score(self, predictions: Array, y: Array, sample_weight: Floats, weights: Floats) -> float:
         """Return the negative log-loss."""
         losses = _weighted_mean(weights, _true_class_probabilities(predictions, y))
@@ -81,6 +85,8 @@ class LogLoss(Measure):
 
 class SquaredError(Measure):
     """Mean of the squared errors over the outputs; `y` is of shape (n, k)."""
+
+    name = "mean squared error"
 
     def score(self, predictions: Array, y: Array, sample_weight: Floats, weights: Floats) -> float:
         """Return the negative mean squared error."""
@@ -111,6 +117,8 @@ class SquaredError(Measure):
 
 class LabelLogLoss(Measure):
     """Mean of the labels' log-losses; `y` has 0 or 1 for each label, (n, L)."""
+
+    name = "log loss"
 
     def score(self, predictions: Array, y: Array, sample_weight: Floats, weights: Floats) -> float:
         """Return the negative mean log-loss."""

@@ -104,16 +104,20 @@ def parts_left_out(
     return [part for part in parts if len(part.rows)], weight
 
 
+def is_by_place(fitted: Fitted) -> bool:
+    """Tell whether the place of a row, and not its values alone, tells the fold it was in."""
+    assignment = fitted.resume.chosen.assignment
+    return assignment is None or assignment.is_by_row or len(assignment.spread) > 0
+
+
 def losses_then(fitted: Fitted, data: Examples) -> Floats | None:
     """Return the losses that rows had in fit, where only their place tells their fold.
 
     None: their values tell it, or what was predicted then is not kept, as with quantiles. If they
     are not as many as then, the losses are NaN.
     """
-    assignment = fitted.resume.chosen.assignment
-    by_place = assignment is None or assignment.is_by_row or len(assignment.spread) > 0
     known = None if fitted.verdict is None else fitted.verdict.predictions
-    if not by_place or known is None or fitted.targets.levels:
+    if not is_by_place(fitted) or known is None or fitted.targets.levels:
         return None
     if len(known) != data.source.n_samples:
         return np.full(data.source.n_samples, np.nan)

@@ -4,7 +4,7 @@ import functools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -271,9 +271,9 @@ class UnseenRows:
     def conformity(self, combined: Floats) -> Conformity | None:
         """Return how far off what :meth:`combine` returned is; None where that cannot be said.
 
-        Of very many rows some say it as well, spread over all of them.
+        Of very many rows some say it as well.
         """
-        some = slice(None, None, -(-len(self._y) // _MOST_JUDGED))
+        some, counts_for = self._some()
         late = self.cycles[late_cycles(len(self.cycles)) :]
         spread = spread_of([self._judged(cycle.predictions)[some] for cycle in late])
         y = self._y[some]
@@ -285,7 +285,29 @@ class UnseenRows:
             fold = self._judged(self._folds())[some]
         labels = y.astype(np.int32) if y.ndim == 1 else None
         weight = None if self._row_weight is None else self._row_weight[some]
+        if counts_for is not None:
+            weight = counts_for if weight is None else weight * counts_for
         return Conformity.of(fold, scores, labels, weight)
+
+    def _some(self) -> tuple[Any, Floats | None]:
+        """Choose rows at random, where there are too many, and say how many others each stands for.
+
+        Of classes the rare ones keep all rows. None: each stands for as many.
+        """
+        n = len(self._y)
+        if n <= _MOST_JUDGED:
+            return slice(None), None
+        order = np.random.RandomState(0).permutation(n)  # rows may repeat with any period
+        if self._y.ndim > 1:
+            return np.sort(order[:_MOST_JUDGED]), None
+        y = self._y[order]
+        counts = np.bincount(y)
+        quota = _MOST_JUDGED // np.count_nonzero(counts)
+        by_class = np.argsort(y, kind="stable")
+        place = np.empty(n, np.int64)
+        place[by_class] = np.arange(n) - (np.cumsum(counts) - counts)[y[by_class]]
+        chosen = np.sort(order[place < quota])
+        return chosen, (counts / np.clip(counts, 1, quota))[self._y[chosen]]
 
     def _folds(self) -> Array:
         """Return the number of the chain that leaves a row out; without such folds, any parts."""

@@ -54,6 +54,9 @@ def test_a_score_is_drawn_negated_under_its_own_name(model, diabetes):
     assert CycleCurveDisplay.from_estimator(regressor).ax_.get_ylabel() == (
         "Negative mean squared error"
     )
+    absolute = SnapshotEnsembleRegressor(criterion="absolute_error", **RUN).fit(*diabetes)
+    label = CycleCurveDisplay.from_estimator(absolute).ax_.get_ylabel()
+    assert label == "Negative mean absolute error"
     regressor.set_params(scoring="r2").fit(*diabetes)
     display = CycleCurveDisplay.from_estimator(regressor)
     assert display.ax_.get_ylabel() == "R2"

@@ -151,6 +151,27 @@ def test_what_a_student_cannot_have_is_refused(rows, parameters, text):
         distill(teacher, rows[0], **parameters)
 
 
+def test_callbacks_of_the_teacher_hear_nothing(rows):
+    callback = pytest.importorskip("sklearn.callback")
+    monitor = callback.ScoringMonitor(scoring="accuracy")
+    X, y = rows
+    teacher = SnapshotEnsembleClassifier(Mlp, max_epochs=3, n_cycles=2, random_state=0)
+    teacher.set_callbacks(monitor).fit(X, y)
+    n_rows = len(monitor.get_logs().data_as_pandas)
+    distill(teacher, X)
+    assert len(monitor.get_logs().data_as_pandas) == n_rows
+
+
+def test_a_student_of_a_quantile_lies_at_it_and_not_beyond():
+    X, y = load_diabetes(return_X_y=True)
+    teacher = SnapshotEnsembleRegressor(
+        criterion="quantile", criterion__quantile=0.9, max_epochs=40, random_state=0
+    ).fit(X[:300], y[:300])
+    student = distill(teacher, X[:300], module__hidden=(4,))
+    assert student.criterion == "absolute_error"
+    assert 0.3 < (student.predict(X[300:]) > teacher.predict(X[300:])).mean() < 0.7
+
+
 def test_quantiles_are_refused():
     X, y = load_diabetes(return_X_y=True)
     teacher = SnapshotEnsembleRegressor(distribution="quantiles", **QUICK).fit(X, y)

@@ -8,10 +8,12 @@ from skensemble import SnapshotEnsembleClassifier, learning_rates, load
 from skensemble._training.fit_history import FitHistory
 
 
-def test_a_row_for_each_epoch_with_rate_and_unseen_score(iris):
+@pytest.mark.parametrize("restart", ["warm", "cold", "star"])
+def test_a_row_for_each_epoch_with_rate_and_unseen_score(iris, restart):
     model = SnapshotEnsembleClassifier(
-        n_cycles=3, cycle_mult=1, max_epochs=30, lr=0.01, random_state=0, early_stopping=False
-    ).fit(*iris)
+        n_cycles=3, cycle_mult=1, max_epochs=30, lr=0.01, random_state=0, early_stopping=False,
+        restart=restart,
+    ).fit(*iris)  # fmt: skip
     history = model.history_
     assert history[:, "cycle"] == [1, 2, 3]
     assert history[:, "unseen_score"] == list(model.cycle_scores_)

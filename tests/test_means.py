@@ -282,6 +282,13 @@ def test_the_ensemble_of_a_pipeline_is_averaged(rows):
     assert len(swag(whole, X, n_samples=2)[-1].snapshots_) == 2
 
 
+def test_new_rows_do_not_give_statistics(rows):
+    model = SnapshotEnsembleClassifier(Normalised, max_epochs=2, n_cycles=2, random_state=0)
+    model.fit(*rows)
+    with pytest.raises(ValueError, match="Got rows='new' with a module that has batch normalis"):
+        average_weights(model, *rows, rows="new")
+
+
 def test_datasets_judge_by_their_own_targets(rows):
     X, y = rows
     model = SnapshotEnsembleClassifier(Mlp, module__n_inputs=64, module__n_outputs=10, **QUICK)

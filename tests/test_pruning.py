@@ -5,7 +5,9 @@ import pytest
 from conftest import Items, Mlp, same
 from sklearn.datasets import load_diabetes
 from sklearn.metrics import log_loss
+from sklearn.model_selection import KFold
 
+import skensemble
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble.averaging import prune
 
@@ -68,6 +70,37 @@ def test_training_rows_are_judged_by_the_chain_that_left_them_out(model, rows):
         scores.append(other.validation_score_)
     np.testing.assert_allclose(alone[0], max(scores), rtol=1e-6)
     assert one.n_cycles_ == 1
+
+
+@pytest.mark.parametrize("validation", [KFold(3), KFold(3, shuffle=True)])
+def test_rows_of_other_folds_are_refused(rows, validation):
+    """By rows that it has seen, a chain would be judged far too well."""
+    X, y = rows
+    y = np.random.default_rng(0).permutation(y)  # noise, which a chain can only have seen
+    model = SnapshotEnsembleClassifier(Mlp, validation=validation, **QUICK).fit(X, y)
+    order = np.random.default_rng(1).permutation(len(X))
+    with pytest.raises(ValueError, match="predict something else than in fit, but expected all"):
+        prune(model, 2, X[order], y[order])
+    if validation.shuffle:  # it draws anew
+        with pytest.raises(ValueError, match="give random_state= of it an integer"):
+            prune(model, 2, X, y)
+    else:
+        assert prune(model, 99, X, y).validation_score_ == pytest.approx(model.validation_score_)
+
+
+def test_a_file_without_predictions_cannot_tell_folds_by_place(rows, tmp_path):
+    X, y = rows
+    model = SnapshotEnsembleClassifier(Mlp, validation=KFold(3), **QUICK).fit(X, y)
+    loaded = [
+        skensemble.load(model.save(tmp_path / "model", include=include) or tmp_path / "model",
+                        module=Mlp)
+        for include in ((), ("unseen",))
+    ]  # fmt: skip
+    with pytest.raises(
+        ValueError, match=r"Got an ensemble without what it predicted .* rows='new'"
+    ):
+        prune(loaded[0], 2, X, y)
+    assert prune(loaded[1], 2, X, y).n_cycles_ == 2
 
 
 def test_several_outputs_count_alike():

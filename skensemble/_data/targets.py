@@ -265,7 +265,7 @@ class ClassTargets(Targets):
         return np.column_stack([likelier[rows, y], own[rows, y]])
 
     def word_answer(self, question: int, answer: int) -> str:
-        return f" of the class {self.labels[answer]!r}"
+        return f" of the class {self.labels.tolist()[answer]!r}"
 
     def decode(self, combined: Floats) -> Array:
         return self.labels[combined.argmax(axis=1)]

@@ -45,6 +45,8 @@ class CyclicRate(OfTheRun):
     def __init__(self, fractions: Iterable[float], interrupts: Interrupts):
         self.fractions, self.interrupts = iter(fractions), interrupts
         self.step = 0
+        #: The fraction of the latest step: an optimizer that is made anew knows its rate no more.
+        self.latest = 0.0
         #: The highest fraction since the end of the latest cycle.
         self.highest = 0.0
         #: Is called before each epoch, and before callbacks of the user's hear of it.
@@ -61,7 +63,7 @@ class CyclicRate(OfTheRun):
 
     def on_epoch_end(self, net: NeuralNet, **_: object) -> None:
         """Note the rate, before callbacks of the user's look at the epoch."""
-        net.history.record("lr", float(self.groups_of(net)[0]["lr"]))
+        net.history.record("lr", self.latest * float(self.groups_of(net)[0]["initial_lr"]))
 
     def skip(self, n_steps: int, last_end: int = 0) -> None:
         """Go on after so many steps of the run, which another process has taken.
@@ -96,6 +98,7 @@ class CyclicRate(OfTheRun):
                 "that hands out as many batches as its length tells."
             )
         self.step += 1
+        self.latest = fraction
         if fraction > self.highest:
             self.highest = fraction
         for group in groups:

@@ -117,10 +117,15 @@ def _student(estimator: BaseSnapshotEnsemble, parameters: Options) -> BaseSnapsh
             "predictions learns one value a row. average_weights makes one network of quantiles."
         )
     student: BaseSnapshotEnsemble = clone(estimator)
+    if hasattr(student, "set_callbacks"):
+        student.set_callbacks()  # they look at labels
     left = ["callbacks__"]
     if is_classifier(estimator):
         left.append("criterion__")
         student.set_params(criterion=None)
+    elif student.criterion == "quantile":  # the quantile of what is one already would lie beyond
+        left.append("criterion__")
+        student.set_params(criterion="absolute_error")
     keywords = student._keywords().items()
     student._kwargs = {k: v for k, v in keywords if not k.startswith(tuple(left))}
     own = student._get_param_names()

@@ -91,4 +91,6 @@ def fge(
         members="all",
         early_stopping=False,
     )
+    if "schedule__cycle_decay" in last.get_params(deep=False):
+        last.set_params(schedule__cycle_decay=1.0)
     return made

@@ -112,7 +112,7 @@ def average_weights(
 
     with making_tensors(fitted):
         again = read_if_judged(last, fitted, X, y, sample_weight, groups, rows)
-        statistics = _statistics(last, fitted, X, again)
+        statistics = _statistics(last, fitted, X, again, rows)
         made = made_of_chains(fitted, cycles, [mean], statistics)
         return with_members(estimator, made if again is None else again.weigh(made))
 
@@ -206,7 +206,7 @@ def swag(
 
     with making_tensors(fitted):
         again = read_if_judged(last, fitted, X, y, sample_weight, groups, rows)
-        statistics = _statistics(last, fitted, X, again)
+        statistics = _statistics(last, fitted, X, again, rows)
         made = made_of_chains(fitted, cycles, [draw] * n, statistics)
         return with_members(estimator, made if again is None else again.weigh(made, "all"))
 
@@ -267,7 +267,7 @@ def _check_one_run(estimator: BaseSnapshotEnsemble, name: str, cycles: list[int]
 
 
 def _statistics(
-    estimator: BaseSnapshotEnsemble, fitted: Fitted, X: Input, again: Again | None
+    estimator: BaseSnapshotEnsemble, fitted: Fitted, X: Input, again: Again | None, rows: str
 ) -> StatisticsRows | None:
     """Return the rows by which statistics are computed anew; None: there are none to compute."""
     if not has_statistics(fitted.nets[0].module_):
@@ -276,6 +276,12 @@ def _statistics(
         raise ValueError(
             "Got X=None with a module that has batch normalisation, but expected rows of the "
             "training: its statistics belong to the parameters, and are computed anew."
+        )
+    if again is not None and rows == "new":
+        raise ValueError(
+            "Got rows='new' with a module that has batch normalisation, but expected rows of the "
+            "training, from which its statistics come: call it with these alone, and then "
+            "refit_members with the new ones."
         )
     if again is not None:
         return StatisticsRows(fitted.intake.rows(again.data.source), again.trained)

@@ -24,7 +24,8 @@ def prune(
     """Keep the cycles that predict unseen rows best together, and drop the others from memory.
 
     They are found one by one: each is the one that lowers the loss of the mean most ([1]_, section
-    2). Then they are weighed by the rule `members` of the estimator.
+    2). Then they are weighed by the rule `members` of the estimator. With ``restart="star"`` the
+    first cycle that is kept is the one from which later calls begin.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The score of unseen rows over cycles, beside the weights of the cycles."""
 
 from collections.abc import Callable, Iterable
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from skensemble._types import Array, Floats, Options, Scoring
 from skensemble._warnings import short
 from skensemble.base import BaseSnapshotEnsemble
+from skensemble.measures import LogLoss, SquaredError
 from skensemble.model_selection import CycleCurve
 from skensemble.pipelines import Estimator, last_step
 
@@ -128,7 +129,7 @@ class CycleCurveDisplay:
             n_cycles=np.arange(1, model.n_cycles_ + 1),
             scores=model.cycle_scores_.copy(),
             weights=_weights_of_cycles(model),
-            score_name=_name_of(model.scoring, is_classifier=is_classifier(model)),
+            score_name=_name_of(model.scoring, model),
         )
         return display.plot(
             ax, negate_score=negate_score, score_name=score_name, line_kw=line_kw, bar_kw=bar_kw
@@ -169,7 +170,7 @@ class CycleCurveDisplay:
         if curve.estimator is not None:
             model = last_step(curve.estimator)
             weights = _weights_of_cycles(model)
-            name = _name_of(model.scoring, is_classifier=is_classifier(model))
+            name = _name_of(model.scoring, model)
         display = cls(
             n_cycles=curve.n_cycles, scores=curve.scores, weights=weights, score_name=name
         )
@@ -225,7 +226,7 @@ class CycleCurveDisplay:
                 "Got stages=[], but expected predictions after 1, 2, … cycles, such as "
                 "model.staged_predict(X)."
             )
-        name = _name_of(metric, is_classifier=True) if score_name is None else score_name
+        name = _name_of(metric) if score_name is None else score_name
         display = cls(n_cycles=np.arange(1, len(scores) + 1), scores=scores, score_name=name)
         return display.plot(ax, line_kw=line_kw)
 
@@ -317,10 +318,12 @@ def _negated(name: str) -> str:
     return short_name[:1].upper() + short_name[1:]
 
 
-def _name_of(scoring: Scoring | None, *, is_classifier: bool) -> str:
+def _name_of(scoring: Scoring | None, model: Any = None) -> str:
     """Return the name of a score, as scikit-learn's displays word it."""
     if scoring is None:
-        scoring = "neg_log_loss" if is_classifier else "neg_mean_squared_error"
+        measure = model._fitted_.targets.measure
+        usual = LogLoss if is_classifier(model) else SquaredError
+        return f"Negative {(measure or usual).name}"
     if not isinstance(scoring, str):
         scoring = str(getattr(scoring, "__name__", "Score"))
     if scoring.startswith("neg_"):

@@ -339,7 +339,7 @@ def _loss_of(
     def usual(values: Floats) -> float:
         return -measure.score(values[None], truth, weight, np.ones(1))
 
-    return usual, "Log loss" if is_of_classes else "Mean squared error"
+    return usual, measure.name[:1].upper() + measure.name[1:]
 
 
 def _statistics_rows(
