@@ -192,10 +192,10 @@ def test_snapshots_are_in_memory_once(iris, monkeypatch, module):
     monkeypatch.setattr(Room, "put", watched_put)
     monkeypatch.setattr(Room, "handed_over", watched_hand_over)
     model = SnapshotEnsembleClassifier(
-        module, n_chains=3, n_cycles=5, max_epochs=5, early_stopping=False, random_state=0
+        module, n_chains=3, n_cycles=3, max_epochs=3, early_stopping=False, random_state=0
     ).fit(*iris)
-    assert len(model.snapshots_) == 15
-    assert len(taken) == 5
+    assert len(model.snapshots_) == 9
+    assert len(taken) == 3
     assert all(ref() is None for cycle in taken[:-1] for ref in cycle)
     # The room is there from the first cycle on, and nothing grows with their number beside it.
     assert max(sizes) - min(sizes) < sum(v.nbytes for v in model.snapshots_[0].values())
