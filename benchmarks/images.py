@@ -67,7 +67,7 @@ def run(
         if version_of([package]) is None or (smallest and package != "scikit-learn"):
             print(f"{name} needs {package}: skipped", file=sys.stderr)
         elif only is None or name in only:
-            results, title = results_of(name, known, 2 if smallest else splits, methods, smallest)
+            results, title = results_of(name, known, 1 if smallest else splits, methods, smallest)
             summaries[title] = [row_of(way, found) for way, found in results.items()]
             summaries[f"{title}: claims"] = claim_rows(results)
             summaries[f"{title}: snapshots, first and last"] = curve_rows(results)
@@ -82,7 +82,7 @@ def results_of(
     for seed in range(seeds):
         images = SETS[name][0](seed)
         if smallest:
-            images = images._replace(X=images.X[:200], y=images.y[:200], epochs=10)
+            images = images._replace(X=images.X[:200], y=images.y[:200], epochs=5)
         for way, (_, package) in WAYS.items():
             if version_of([package]) is None or (methods and way not in methods):
                 continue
