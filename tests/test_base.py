@@ -188,7 +188,9 @@ def test_snapshot_module_predicts_as_the_member(iris, module, parameters):
 
 def test_snapshot_module_is_a_copy_as_it_was_trained(iris):
     X, y = iris
-    model = SnapshotEnsembleClassifier(TiedAndFrozen, max_epochs=4, n_cycles=2, n_chains=2)
+    model = SnapshotEnsembleClassifier(
+        TiedAndFrozen, max_epochs=4, n_cycles=2, n_chains=2, random_state=0
+    )
     before = model.fit(X, y).predict_proba(X)
     assert is_one(model)
     made = model.snapshot_module(1)
