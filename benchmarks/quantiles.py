@@ -8,58 +8,42 @@ from statistics import geometric_mean, mean
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from skensemble.metrics import crps_quantile_loss, multi_quantile_loss
 
 from .cache import Cache, Result
-from .estimators import ESTIMATORS
 from .intervals import chosen
-from .methods import METHODS, source_digest, version_of
+from .methods import source_digest, version_of
+from .regions import boosted_at, catboost_at, ours
 from .tables import Table, split
 from .timing import use_threads
 
-#: The levels of our network, for all.
+#: Levels of the quantiles; our network has those between them too.
 LEVELS = (0.01, 0.025, 0.05, *np.round(np.arange(0.1, 0.95, 0.1), 2).tolist(), 0.95, 0.975, 0.99)
 
 Rows = list[dict[str, Any]]
 
 
-def ours(train: Table, test: Table, seed: int, threads: int, smallest: bool) -> np.ndarray:
+def our_quantiles(train: Table, test: Table, seed: int, threads: int, smallest: bool) -> np.ndarray:
     """Return the quantiles of one network."""
-    brief: dict[str, Any] = {"max_epochs": 4, "n_cycles": 2} if smallest else {}
-    model = ESTIMATORS["regression"](distribution="quantiles", random_state=seed, **brief)
-    return model.fit(train.X, train.y).predict_quantiles(test.X, LEVELS)
+    model = ours(train, seed, smallest, distribution="quantiles")
+    return model.predict_quantiles(test.X, LEVELS)
 
 
 def catboost(train: Table, test: Table, seed: int, threads: int, smallest: bool) -> np.ndarray:
     """Return the quantiles of one CatBoost model."""
-    model = METHODS["catboost"].make(train, seed, threads)
-    levels = ",".join(f"{level:.3f}" for level in LEVELS)
-    model[-1].set_params(loss_function=f"MultiQuantile:alpha={levels}")
-    return model.fit(train.X, train.y).predict(test.X)
+    return catboost_at(LEVELS, train, test, seed, threads)
 
 
 def boosted(train: Table, test: Table, seed: int, threads: int, smallest: bool) -> np.ndarray:
-    """Return the quantiles of scikit-learn's gradient boosting, a fit for each."""
-    brief: dict[str, Any] = {"max_iter": 5} if smallest else {}
-    models = [
-        HistGradientBoostingRegressor(
-            loss="quantile",
-            quantile=level,
-            categorical_features="from_dtype",
-            random_state=seed,
-            **brief,
-        )
-        for level in LEVELS
-    ]
-    return np.array([model.fit(train.X, train.y).predict(test.X) for model in models]).T
+    """Return the quantiles of scikit-learn's gradient boosting."""
+    return boosted_at(LEVELS, train, test, seed, smallest)
 
 
 #: Ways by name, and the distribution that each is of.
 WAYS: dict[str, tuple[Callable[..., np.ndarray], str]] = {
-    "skensemble": (ours, "skensemble"),
+    "skensemble": (our_quantiles, "skensemble"),
     "CatBoost MultiQuantile": (catboost, "catboost"),
     "HistGradientBoosting": (boosted, "scikit-learn"),
 }

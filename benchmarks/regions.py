@@ -5,7 +5,7 @@ its defaults. One fit of ours makes several of them.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,10 +100,10 @@ def mapie_intervals(train: Table, test: Table, seed: int, threads: int, smallest
     return {"MAPIE CV+, HistGradientBoosting": interval_figures(np.moveaxis(made, -1, 0), test)}
 
 
-def boosted_quantiles(
-    train: Table, test: Table, seed: int, threads: int, smallest: bool
-) -> Figures:
-    """Return intervals of scikit-learn's gradient boosting, a fit for each end."""
+def boosted_at(
+    levels: Sequence[float], train: Table, test: Table, seed: int, smallest: bool
+) -> np.ndarray:
+    """Return quantiles of scikit-learn's gradient boosting, (n, n_levels), a fit for each."""
     brief = {"max_iter": 5} if smallest else {}
     made = [
         HistGradientBoostingRegressor(
@@ -115,19 +115,34 @@ def boosted_quantiles(
         )
         .fit(train.X, train.y)
         .predict(test.X)
-        for level in LEVELS
+        for level in levels
     ]
-    return {"HistGradientBoosting, quantiles": interval_figures(_paired(np.array(made).T), test)}
+    return np.array(made).T
+
+
+def catboost_at(
+    levels: Sequence[float], train: Table, test: Table, seed: int, threads: int
+) -> np.ndarray:
+    """Return quantiles of one CatBoost model, (n, n_levels)."""
+    model = METHODS["catboost"].make(train, seed, threads)
+    named = ",".join(f"{level:.3f}" for level in levels)
+    model[-1].set_params(loss_function=f"MultiQuantile:alpha={named}")
+    return model.fit(train.X, train.y).predict(test.X)
+
+
+def boosted_quantiles(
+    train: Table, test: Table, seed: int, threads: int, smallest: bool
+) -> Figures:
+    """Return intervals of scikit-learn's gradient boosting, a fit for each end."""
+    made = boosted_at(LEVELS, train, test, seed, smallest)
+    return {"HistGradientBoosting, quantiles": interval_figures(_paired(made), test)}
 
 
 def catboost_quantiles(
     train: Table, test: Table, seed: int, threads: int, smallest: bool
 ) -> Figures:
     """Return intervals of one CatBoost model of all quantiles."""
-    model = METHODS["catboost"].make(train, seed, threads)
-    levels = ",".join(f"{level:.3f}" for level in LEVELS)
-    model[-1].set_params(loss_function=f"MultiQuantile:alpha={levels}")
-    made = model.fit(train.X, train.y).predict(test.X)
+    made = catboost_at(LEVELS, train, test, seed, threads)
     return {"CatBoost MultiQuantile": interval_figures(_paired(made), test)}
 
 
