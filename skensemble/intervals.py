@@ -1,5 +1,7 @@
 """How intervals are made of a fitted ensemble: around means, or between quantiles."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ._data.quantile_targets import QuantileTargets
@@ -42,14 +44,12 @@ def make_intervals(
     targets = fitted.targets
     if targets.levels and method != "cv+":
         return _between_quantiles(fitted, source, conformity, coverages, method)
-    residuals, known = targets.residuals(conformity.scores)
+    residuals, _ = targets.residuals(conformity.scores)
     if method == "cv+":
         centers = fitted.judged(source, targets.means)
         scaled = conformity._replace(scores=residuals)
         return [conformal.intervals(scaled, centers, share) for share in coverages]
-    first = late_cycles(fitted.n_cycles)
-    models, spreads = fitted.judged_with_spread(source, first, targets.means)
-    own, new = _scales(residuals, known, targets.means(spreads), conformity.weight)
+    models, own, new = _judged_with_scales(fitted, source, conformity, targets.means)
     size = np.average(residuals**2, axis=0, weights=conformity.weight)
     unit = np.average(own**2, axis=0, weights=conformity.weight)
     scale = new.mean(axis=0)
@@ -92,16 +92,26 @@ def _left_of_chains(models: Floats, of_one: Floats) -> Floats:
     return 1 - np.minimum(part, _MOST_GAINED)
 
 
-def _scales(
-    residuals: Floats, known: Floats, spreads: Floats, weight: Floats | None
-) -> tuple[Floats, Floats]:
-    """Return the scales of the errors of unseen rows, (n, k), and of new ones, (folds, n, k)."""
+def _judged_with_scales(
+    fitted: Fitted,
+    source: Source,
+    conformity: conformal.Conformity,
+    of: Callable[[Floats], Floats],
+) -> tuple[Floats, Floats, Floats]:
+    """Return what the models say of new rows, and the scales of errors by the spread of cycles.
+
+    These are of unseen rows, (n, k), and of new ones, (n_models, n, k).
+    """
+    targets = fitted.targets
+    residuals, known = targets.residuals(conformity.scores)
+    found, spreads = fitted.judged_with_spread(source, late_cycles(fitted.n_cycles), of)
+    spreads = targets.means(spreads)
     own, new = np.empty_like(residuals), np.empty_like(spreads)
     for j in range(residuals.shape[1]):
-        given = known[:, j], residuals[:, j], weight
+        given = known[:, j], residuals[:, j], conformity.weight
         own[:, j] = scales_of(*given, known[:, j])
         new[:, :, j] = scales_of(*given, spreads[:, :, j])
-    return own, new
+    return found, own, new
 
 
 def _between_quantiles(
@@ -115,9 +125,8 @@ def _between_quantiles(
     targets = fitted.targets
     assert isinstance(targets, QuantileTargets)
     ends = np.array([[(1 - c) / 2, (1 + c) / 2] for c in coverages]).ravel()
-    k = conformity.scores.shape[1] // (1 + len(targets.levels))
     # Interpolation is linear: that of differences to y is that of quantiles, less y.
-    above = targets.quantiles(conformity.scores[:, :-k], ends)
+    above = targets.quantiles(conformity.scores[:, : targets.n_outputs], ends)
 
     def at_ends(values: Floats) -> Floats:
         return targets.quantiles(values, ends).reshape(*values.shape[:2], -1)
@@ -126,11 +135,8 @@ def _between_quantiles(
     if method == "cqr":
         found = fitted.judged(source, at_ends)
     else:
-        first = late_cycles(fitted.n_cycles)
-        found, spreads = fitted.judged_with_spread(source, first, at_ends)
-        residuals, known = targets.residuals(conformity.scores)
-        own, new = _scales(residuals, known, targets.means(spreads), conformity.weight)
-    found = found.reshape(*found.shape[:2], k, len(ends))
+        found, own, new = _judged_with_scales(fitted, source, conformity, at_ends)
+    found = found.reshape(*found.shape[:2], -1, len(ends))
     made = []
     for i, coverage in enumerate(coverages):
         low, high = 2 * i, 2 * i + 1
