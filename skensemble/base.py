@@ -288,8 +288,8 @@ class BaseSnapshotEnsemble(Followed):
         Parameters
         ----------
         index : int
-            Place of the snapshot in ``snapshots_``: ``cycle * n_chains_ + chain``. Negative ones
-            count from the end, as in a list.
+            Place of the snapshot in ``snapshots_``, whose order is told there. Negative ones count
+            from the end, as in a list.
 
         Returns
         -------

@@ -144,6 +144,7 @@ class Again:
             fitted.regrouped,
             fitted.n_cycles,
             fitted.n_chains,
+            fitted.n_per_cycle,
             self._rule(members),
             self.ask(fitted, members),
             self.known.targets,

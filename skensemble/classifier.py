@@ -80,6 +80,10 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ColumnImportance, 
         ensemble within the same budget. "star": all begin where the first one ended, each with an
         optimizer begun anew (StarSSE of Sadrtdinov et al. 2023); a `cycle_mult` of 1 or less gives
         the first one time.
+    snapshots_per_cycle : int, default=1
+        Snapshots of each cycle: one at its end, and others evenly spaced in its last fifth, where
+        the rate is low (as the samples of cyclical SG-MCMC, Zhang et al. 2020, section 3). They
+        share the weight of the cycle, and prediction takes as many times as long.
     optimizer : torch.optim.Optimizer class or str, default="auto"
         Its fused step is used where torch has one. A name, such as "sgd", stands for a class of
         ``torch.optim``. "auto": ``torch.optim.AdamW`` with ``betas=(0.9, 0.97)``, for a `module` of
@@ -199,7 +203,8 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ColumnImportance, 
         The net that trained; ``net_.module_`` holds the last snapshot of the first chain.
     snapshots_ : list of dict
         Parameters and buffers of each chain at the end of each cycle, as copies; each loads into
-        a fresh module. The index is ``cycle * n_chains_ + chain``.
+        a fresh module. The index is ``cycle * n_chains_ + chain``; with several snapshots in a
+        cycle ``(cycle * snapshots_per_cycle + k) * n_chains_ + chain``, where k counts them.
     member_weights_ : ndarray of float64 of shape (n_snapshots,)
         Weight of each snapshot in the average, in the same order.
     columns_ : sequence of namedtuple
@@ -323,6 +328,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ColumnImportance, 
         batch_size: int | str = "auto",
         schedule: Schedule = "cosine",
         restart: str = "warm",
+        snapshots_per_cycle: int = 1,
         optimizer: type[torch.optim.Optimizer] | str = "auto",
         criterion: CriterionLike | None = None,
         n_chains: int | str = "auto",
@@ -357,6 +363,7 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ColumnImportance, 
             batch_size=batch_size,
             schedule=schedule,
             restart=restart,
+            snapshots_per_cycle=snapshots_per_cycle,
             optimizer=optimizer,
             criterion=criterion,
             n_chains=n_chains,

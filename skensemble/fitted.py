@@ -23,7 +23,7 @@ from ._nets.snapshots import Snapshots, module_of, plain_state
 from ._training.net import SnapshotNet, mixed_net
 from ._types import Batch, Floats, Options, State
 from .members import average
-from .weighing import Verdict, of_members, show_threshold
+from .weighing import Verdict, of_each_chain, of_members, show_threshold
 
 #: Combines the values of members, (M, n, k), by rows of weights, (S, M), to (S, n, k).
 Pool = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -98,7 +98,8 @@ class Fitted:
 
     #: One that trained all chains as one, or one for each chain.
     nets: list[SnapshotNet]
-    #: Chains of the first cycle, chains of the second, …
+    #: Chains of the first cycle, chains of the second, …; of a cycle with several snapshots those
+    #: at the first of them, at the second, …
     snapshots: Snapshots
     #: Weight of each cycle (second axis) after 1, 2, … cycles (first axis).
     stage_weights: NDArray[np.float64]
@@ -128,6 +129,11 @@ class Fitted:
         return len(self.stage_weights)
 
     @property
+    def n_per_cycle(self) -> int:
+        """Number of snapshots of all chains in each cycle."""
+        return len(self.snapshots) // self.n_cycles
+
+    @property
     def known(self) -> Known:
         """What is known of X and y."""
         return Known(self.intake, self.targets)
@@ -140,12 +146,17 @@ class Fitted:
     @property
     def member_weights(self) -> NDArray[np.float64]:
         """Weight of each snapshot in the average."""
-        return of_members(self.stage_weights[-1], self.n_chains)
+        return of_members(self.stage_weights[-1], self.n_per_cycle)
+
+    @property
+    def chain_weights(self) -> NDArray[np.float64]:
+        """Weights of the snapshots in each chain alone, (n_chains, M)."""
+        return of_each_chain(self.stage_weights[-1], self.n_chains, self.n_per_cycle)
 
     def states(self, cycle: int) -> list[State]:
-        """Return all chains at the end of a cycle, uncopied."""
-        first = cycle * self.n_chains
-        return self.snapshots.views(range(first, first + self.n_chains))
+        """Return all snapshots of a cycle, uncopied: those of all chains at once, in order."""
+        n = self.n_per_cycle
+        return self.snapshots.views(range(cycle * n, (cycle + 1) * n))
 
     def all_states(self) -> list[State]:
         """Return all snapshots, uncopied."""
@@ -194,7 +205,7 @@ class Fitted:
 
     def stages(self, source: Source, pool: Pool = average) -> NDArray[np.float64]:
         """Combine the members as after 1, 2, … cycles, (n_cycles, n, k)."""
-        return self._combine(source, of_members(self.stage_weights, self.n_chains), pool)
+        return self._combine(source, of_members(self.stage_weights, self.n_per_cycle), pool)
 
     def judged(
         self, source: Source, of: Callable[[Floats], Floats] = lambda values: values
@@ -208,7 +219,7 @@ class Fitted:
         def pool(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
             return torch.from_numpy(of(average(values, weights).numpy()))
 
-        return self._combine(source, self._of_models(), pool)
+        return self._combine(source, _of_models(self), pool)
 
     def judged_with_spread(
         self, source: Source, first: int, of: Callable[[Floats], Floats]
@@ -218,15 +229,14 @@ class Fitted:
         That is the standard deviation of each model over them, (n_models, n, k); of the ensemble
         it is the one of the means over chains.
         """
-        n, n_late = self.n_chains, self.n_cycles - first
-        weights = self._of_models()
-        late = np.arange(first * n, self.n_cycles * n)
+        n_late, weights = self.n_cycles - first, _of_models(self)
+        late = np.arange(first * self.n_per_cycle, len(self.snapshots))
         members = np.union1d(np.flatnonzero(weights.any(axis=0)), late)
         chosen = torch.from_numpy(weights[:, members])
 
         def both(values: torch.Tensor) -> torch.Tensor:
-            by_cycle = values[-len(late) :].unflatten(0, (n_late, n))
-            if not self._is_judged_by_chain:
+            by_cycle = values[-len(late) :].unflatten(0, (n_late, -1, self.n_chains)).mean(dim=1)
+            if not _is_judged_by_chain(self):
                 by_cycle = by_cycle.mean(dim=1, keepdim=True)
             spread = by_cycle.std(dim=0, correction=0)
             pooled = torch.from_numpy(of(average(values, chosen).numpy()))
@@ -263,18 +273,6 @@ class Fitted:
             return torch.cat([total, average(entropy(values), weights)])
 
         return self._combine(source, self.member_weights[None], pool)
-
-    @property
-    def _is_judged_by_chain(self) -> bool:
-        conformity = None if self.verdict is None else self.verdict.conformity
-        return conformity is not None and conformity.fold is not None
-
-    def _of_models(self) -> NDArray[np.float64]:
-        """Return the weights of the snapshots in each model whose errors are known."""
-        if not self._is_judged_by_chain:
-            return self.member_weights[None]
-        by_cycle = self.stage_weights[-1]
-        return np.einsum("m,kc->kmc", by_cycle, np.eye(self.n_chains)).reshape(self.n_chains, -1)
 
     def each_member(self, source: Source) -> NDArray[np.float64]:
         """Return the values of every snapshot, whatever its weight, (M, n, k)."""
@@ -313,3 +311,14 @@ class Fitted:
             chunks = (to_device(chunk, device) for chunk in chunks)
         for outputs in member_outputs(net, self.snapshots.to(device), members, chunks):
             yield self.targets.values(outputs.cpu())
+
+
+def _is_judged_by_chain(fitted: Fitted) -> bool:
+    conformity = None if fitted.verdict is None else fitted.verdict.conformity
+    return conformity is not None and conformity.fold is not None
+
+
+def _of_models(fitted: Fitted) -> NDArray[np.float64]:
+    """Return the weights of the snapshots in each model whose errors are known."""
+    is_by_chain = _is_judged_by_chain(fitted)
+    return fitted.chain_weights if is_by_chain else fitted.member_weights[None]

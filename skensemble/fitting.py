@@ -81,6 +81,7 @@ def fit_members(
                 stopwatch=stopwatch,
                 n_judged=0 if unseen is None else sum(map(len, unseen.left_out)),
                 is_heard=call.is_heard,
+                n_per_cycle=int(estimator.snapshots_per_cycle),
             )
             if estimator.restart == "star":
                 begin_from_first(run, None if before is None else before.states(0))

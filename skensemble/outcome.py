@@ -105,12 +105,13 @@ class Outcome:
 
         A run that is over gives its snapshots away, any other one copies.
         """
-        call, n_chains, n_cycles = self.call, self.call.chosen.n_chains, len(self.run.states)
+        call, n_cycles = self.call, len(self.run.states)
+        n_chains, n_per_cycle = call.chosen.n_chains, len(self.run.states[0])
         targets, room = call.known.targets, self.run.room
         rule, take = call.estimator._rule(targets), room.handed_over if is_over else room.copied
-        gather = functools.partial(take, n_cycles * n_chains)
+        gather = functools.partial(take, n_cycles * n_per_cycle)
         n_cycles += call.n_before
-        weighed = weigh_cycles(gather, n_cycles, n_chains, rule, self.unseen, targets)
+        weighed = weigh_cycles(gather, n_cycles, n_chains, n_per_cycle, rule, self.unseen, targets)
         return Fitted(self.ready.nets, *weighed, *call.known, self._resume(generators))
 
     def _resume(self, generators: list[Generators]) -> Resume:

@@ -106,6 +106,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "schedule": [StrOptions(set(schedules.SHAPES)), callable],
         "restart": [StrOptions({"warm", "cold", "star"})],
+        "snapshots_per_cycle": [Interval(Integral, 1, None, closed="left")],
         "optimizer": [callable, str],
         "criterion": [callable, str, None],
         "n_chains": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -261,6 +262,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
     def _made_of(self) -> Options:
         """Return the parameters that a net is made of; they cannot change while it goes on."""
         names = ["module", "optimizer", "criterion", "net", "n_chains", "categorical_features"]
+        names += ["snapshots_per_cycle"]
         names += [
             name
             for name in self._keywords()

@@ -92,15 +92,14 @@ def parts_left_out(
 
     The second result has the weights in the loss as fit had them.
     """
-    n, n_chains = data.source.n_samples, fitted.n_chains
+    n = data.source.n_samples
     found = folds_again(fitted, data, groups)
-    out, by_cycle = found.left_out, fitted.stage_weights[-1]
+    out = found.left_out
     weight = found.weigh(data.loss_weight, n)
     weight = np.ones(n) if weight is None else weight
     if all(rows is out[0] or np.array_equal(rows, out[0]) for rows in out):
         return [Part(out[0], fitted.member_weights)], weight
-    own = np.eye(n_chains)
-    parts = [Part(rows, np.outer(by_cycle, own[k]).ravel()) for k, rows in enumerate(out)]
+    parts = [Part(rows, own) for rows, own in zip(out, fitted.chain_weights, strict=True)]
     return [part for part in parts if len(part.rows)], weight
 
 

@@ -40,12 +40,12 @@ def with_snapshots(fitted: Fitted, states: Sequence[State], stage_weights: Float
     ----------
     fitted : Fitted
     states : sequence of dict of Tensor
-        Chains of the first cycle, chains of the second, …
+        Snapshots of the first cycle, those of the second, …
     stage_weights : ndarray of float64 of shape (n_cycles, n_cycles)
         Weights of cycles after 1, 2, … of them.
     """
-    n_chains = fitted.n_chains
-    first = np.flatnonzero(of_members(stage_weights[-1], n_chains)).tolist()
+    n_chains, n_per_cycle = fitted.n_chains, len(states) // len(stage_weights)
+    first = np.flatnonzero(of_members(stage_weights[-1], n_per_cycle)).tolist()
     return replace(
         fitted,
         nets=_filled(fitted.nets, states[-n_chains:]),
@@ -94,7 +94,8 @@ def made_of_chains(
     states = []
     for make in makes:
         for k in range(fitted.n_chains):
-            state = make([of_cycle[k] for of_cycle in by_cycle], k)
+            of_chain = [state for states in by_cycle for state in states[k :: fitted.n_chains]]
+            state = make(of_chain, k)
             states.append(state if rows is None else rows.renew(fitted, state, k))
     return with_snapshots(fitted, states, equal_stages(len(makes)))
 

@@ -354,7 +354,8 @@ class UnseenRows:
     def _predict(self, snapshots: Snapshots, n_cycles: int) -> list[Array]:
         """Return for each cycle the mean over the chains that left a row out; NaN where none did.
 
-        The snapshots are those of all chains of one cycle, of the next, …
+        The snapshots are those of all chains of one cycle, of the next, …; a cycle may have
+        several of each chain.
         """
         total = _Total(self, n_cycles)
         tasks = [
@@ -376,10 +377,13 @@ class UnseenRows:
     def _predict_rows(self, snapshots: Snapshots, chain: int, rows: Array, total: "_Total") -> None:
         """Add what a chain predicts for the rows that it left out."""
         done, n_chains = 0, len(self.left_out)
-        members = [cycle * n_chains + chain for cycle in range(total.n_cycles)]
+        members = range(chain, len(snapshots), n_chains)
+        n_times = len(members) // total.n_cycles
         for outputs in member_outputs(self.net, snapshots, members, self._batches(rows)):
             self.pause()
             values = self.targets.values(outputs.cpu()).numpy()
+            if n_times > 1:
+                values = values.reshape(-1, n_times, *values.shape[1:]).mean(axis=1)
             n = values.shape[1]
             _check_finite(values, rows[done : done + n])
             total.add(values, rows[done : done + n])

@@ -65,6 +65,7 @@ def weigh_cycles(
     gather: Callable[[Sequence[int]], Snapshots],
     n_cycles: int,
     n_chains: int,
+    n_per_cycle: int,
     members: Any,
     unseen: UnseenRows | None,
     targets: Targets,
@@ -77,6 +78,8 @@ def weigh_cycles(
         Returns all snapshots, in the order of :class:`Fitted`. It is given the indices of those
         that are to lie next to each other.
     n_cycles, n_chains : int
+    n_per_cycle : int
+        Snapshots of all chains in each cycle.
     members : str, int or callable
         The rule for members where there are no unseen rows; unseen rows have their own.
     unseen : UnseenRows or None
@@ -92,7 +95,7 @@ def weigh_cycles(
     for m, weights in enumerate(by_cycle):
         stage_weights[m, : m + 1] = weights
     # Those that predict lie side by side, so that they need not be copied for it.
-    first = np.flatnonzero(of_members(stage_weights[-1], n_chains)).tolist()
+    first = np.flatnonzero(of_members(stage_weights[-1], n_per_cycle)).tolist()
     verdict = None if unseen is None else _verdict(unseen, n_chains, targets)
     return Weighed(gather(first), stage_weights, verdict)
 
@@ -109,6 +112,15 @@ def _verdict(unseen: UnseenRows, n_chains: int, targets: Targets) -> Verdict:
     return Verdict(scores, predictions, unseen.r2(combined), conformity, temperature, threshold)
 
 
-def of_members(by_cycle: NDArray[np.float64], n_chains: int) -> NDArray[np.float64]:
-    """Turn weights of cycles into those of snapshots: all chains of a cycle share one."""
-    return np.repeat(by_cycle / n_chains, n_chains, axis=-1)
+def of_members(by_cycle: NDArray[np.float64], n_per_cycle: int) -> NDArray[np.float64]:
+    """Turn weights of cycles into those of snapshots: all of a cycle share one."""
+    return np.repeat(by_cycle / n_per_cycle, n_per_cycle, axis=-1)
+
+
+def of_each_chain(
+    by_cycle: NDArray[np.float64], n_chains: int, n_per_cycle: int
+) -> NDArray[np.float64]:
+    """Turn weights of cycles into those of snapshots in each chain alone, a row for each chain."""
+    n_times = n_per_cycle // n_chains
+    own = np.tile(np.eye(n_chains), n_times)
+    return np.kron(by_cycle / n_times, own).astype(np.float64, copy=False)

@@ -352,6 +352,7 @@ PREDICTIONS = {
     "batch_size": ({"batch_size": 32}, {"batch_size": 80}),
     "schedule": ({"schedule": "cosine"}, {"schedule": "triangular"}),
     "restart": ({"restart": "warm"}, {"restart": "cold"}),
+    "snapshots_per_cycle": tuple({"snapshots_per_cycle": n, "batch_size": 8} for n in (1, 3)),
     "optimizer": ({"optimizer": "auto"}, {"optimizer": torch.optim.SGD}),
     "n_chains": ({"n_chains": 1}, {"n_chains": 2}),
     "members": ({"members": "all"}, {"members": 1}),

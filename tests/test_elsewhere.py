@@ -120,6 +120,7 @@ CASES = {
     "cold": {"restart": "cold"},
     "burn-in, class weights": {"class_weight": {0: 2.0}, "schedule__burn_in_epochs": 1},
     "stopped": {"early_stopping": True, "n_iter_no_change": 1, "max_epochs": 12, "lr": 0.05},
+    "several snapshots a cycle": {"snapshots_per_cycle": 2, "max_epochs": 12},
     "no row left out": {"validation": None, "n_chains": 16, "module__dropout": 0.2},
     "in turn": {"module": Dropping, "n_chains": 2},
     "in turn, cold": {"module": Dropping, "n_chains": 2, "restart": "cold"},

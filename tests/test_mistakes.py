@@ -153,6 +153,7 @@ _PARAMETERS = [
     ("batch_size", "automatic", "an integer of at least 1 or 'auto'", "mean 'auto'"),
     ("schedule", "cosin", "'cosine', 'exp_range', 'triangular'", "mean 'cosine'"),
     ("schedule", None, "'cosine', 'exp_range', 'triangular'", _DEFAULT),
+    ("snapshots_per_cycle", 0, "an integer of at least 1", _DEFAULT + "1"),
     ("restart", "hot", "'cold', 'star', 'warm'", _DEFAULT + "'warm'"),
     ("optimizer", "adamm", "'adadelta', .*'adam', .*'sgd'", "mean 'adam'"),
     ("optimizer", None, "callable or a string", "class of torch.optim or its name"),

@@ -175,7 +175,7 @@ def test_snapshots_are_in_memory_once(iris, monkeypatch, module):
 
     def watched_take(self, net):
         take(self, net)
-        taken.append([weakref.ref(tensor) for tensor in self.states[-1].values()])
+        taken.append([weakref.ref(tensor) for tensor in self.states[-1][0].values()])
 
     def watched_put(self, index, states):
         there = put(self, index, states)

@@ -16,7 +16,7 @@ def test_seconds_are_counted_only_where_they_are_limited():
 
 def test_a_run_has_a_limit_where_there_is_a_stopwatch(monkeypatch):
     plan = plan_run(Timetable(2, 1.0, "cosine", 4, 0.1, {}), 10, None)
-    recorder = SimpleNamespace(on_taken=None)
+    recorder = SimpleNamespace(on_taken=None, n_per_cycle=1)
     lane = SimpleNamespace(recorder=recorder, n_chains=3)
     monkeypatch.setattr(starting, "make_lanes", lambda *_, **__: [lane])
     ready = SimpleNamespace(nets=[SimpleNamespace(batch_size=8)], rows=range(100))

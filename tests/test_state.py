@@ -135,6 +135,7 @@ CASES = {
     "several cycles an epoch": {"max_epochs": 2, "n_cycles": 6},
     "burn-in": {"schedule__burn_in_epochs": 1.5},
     "decay": {"schedule__cycle_decay": 0.5},
+    "several snapshots a cycle": {"snapshots_per_cycle": 3},
     "momentum": {"optimizer": "SGD", "optimizer__momentum": 0.9, "lr": 0.05},
     "early stopping": {"early_stopping": True, "n_iter_no_change": 1, "n_cycles": 6},
     "own module": {"module": Counting},

@@ -140,7 +140,7 @@ def audit(parsed: Parsed, estimator: NetParameters | None = None) -> Audited:
     if estimator is None:
         _check_estimator(values)
     stacks = _audit_snapshots(parsed.file, values["snapshots"])
-    _check_together(values)
+    _check_together(values, _n_per_cycle(values, estimator))
     return Audited(parsed.file, values, stacks)
 
 
@@ -239,7 +239,18 @@ def _audit_stack(file: Container, name: str, described: list[Any], n: int) -> St
     return Stack(dtype, shape[::-1] if len(shape) == 2 else shape, entry)
 
 
-def _check_together(values: Options) -> None:
+def _n_per_cycle(values: Options, estimator: NetParameters | None) -> int:
+    """Return the snapshots that each chain takes in a cycle; files of earlier versions have one."""
+    name = "snapshots_per_cycle"
+    if estimator is not None:
+        return int(estimator._made_of()[name])
+    made_of, parameters = values["made_of"], values["estimator"]["parameters"]
+    found = parameters[name] if name in made_of["same"] else made_of["other"].get(name, 1)
+    integer(1, 1 << 20)(found, name)
+    return int(found)
+
+
+def _check_together(values: Options, n_per_cycle: int) -> None:
     """Check that cycles, chains, classes and outputs are as many everywhere."""
     weights, chosen = values["stage_weights"], values["chosen"].fields
     n_cycles = len(weights)
@@ -248,7 +259,8 @@ def _check_together(values: Options) -> None:
     expect(np.allclose(weights.sum(axis=1), 1, atol=1e-6), "weights that do not sum to 1")
     n_snapshots = len(values["snapshots"]["places"])
     expect(
-        n_cycles * chosen["n_chains"] == n_snapshots, "snapshots that are not as many as weights"
+        n_cycles * chosen["n_chains"] * n_per_cycle == n_snapshots,
+        "snapshots that are not as many as weights",
     )
     verdict, targets = values["verdict"], values["targets"]
     if verdict is None:

@@ -64,7 +64,7 @@ def fill_net(net: SnapshotNet, fitted: Fitted, found: Options, stacks: dict[str,
             if type(vars(part).get(name)) is type(value):
                 setattr(part, name, value)
     members = np.flatnonzero(fitted.member_weights)
-    last = (fitted.n_cycles - 1) * fitted.n_chains
+    last = len(fitted.snapshots) - fitted.n_chains
     if last in members:  # they are read together
         fitted.snapshots.views(members)
     load_state(module, fitted.snapshots[last])

@@ -117,17 +117,33 @@ class Ended(NamedTuple):
     loss: float
 
 
+#: Part of a cycle in which its snapshots are taken, where there are several.
+_TAIL = 0.2
+
+
 class SnapshotRecorder(OfTheRun):
     """Takes a snapshot after the last step of every cycle; `ends` has the steps done at each.
 
-    A snapshot must predict finite numbers for `probe_rows`. If `cold`, each new cycle draws new
-    parameters. What its steps tell is summed up where it `is_heard`.
+    With `n_per_cycle` there are others before it, evenly spaced in the last fifth of the cycle
+    (Zhang et al. 2020, section 3: the sampling stage). A snapshot must predict finite numbers for
+    `probe_rows`. If `cold`, each new cycle draws new parameters. What its steps tell is summed up
+    where it `is_heard`.
     """
 
     def __init__(
-        self, ends: Sequence[int], probe_rows: Batch, *, cold: bool, is_heard: bool = False
+        self,
+        ends: Sequence[int],
+        probe_rows: Batch,
+        *,
+        cold: bool,
+        is_heard: bool = False,
+        n_per_cycle: int = 1,
+        burn_in: int = 0,
     ):
         self.ends, self.probe_rows, self.cold, self.is_heard = ends, probe_rows, cold, is_heard
+        self.n_per_cycle, self.burn_in = n_per_cycle, burn_in
+        #: Snapshots of the cycle that is not over yet.
+        self.early: list[State] = []
         #: What is told of cycles, by their number from 0 on.
         self.ended: dict[int, Ended] = {}
         #: Those of the run; by itself a recorder hears none.
@@ -146,9 +162,9 @@ class SnapshotRecorder(OfTheRun):
         self.first_loss: torch.Tensor | None = None
         #: Sum of the losses of the cycle's steps; None before the first of them.
         self.total: torch.Tensor | None = None
-        #: The snapshot of each cycle, empty once it is handed over; None where it left the finite
-        #: numbers.
-        self.states: list[State | None] = []
+        #: The snapshots of each cycle, none once they are handed over; None where it left the
+        #: finite numbers.
+        self.states: list[list[State] | None] = []
 
     def on_batch_end(self, net: NeuralNet, training: bool = False, **step: Any) -> None:
         """Count a step of skorch's own loop."""
@@ -166,12 +182,24 @@ class SnapshotRecorder(OfTheRun):
         if self.is_heard:  # read at the end of the cycle: a GPU would wait for each
             self.total = loss.double() + (0 if self.total is None else self.total)
         if self.step != self.ends[len(self.states)]:
+            if len(self.early) + 1 < self.n_per_cycle:
+                self._take_early(net)
             return
         self.take(net)
         if self.on_taken is not None and self.on_taken():
             net.session_.stop()
         elif self.step < self.ends[-1]:
             self._restart(net)
+
+    def _take_early(self, net: NeuralNet) -> None:
+        """Take a snapshot before the end of a cycle, where one is due."""
+        end, begin = self.ends[len(self.states)], self.last_taken if self.states else self.burn_in
+        n_left = self.n_per_cycle - 1 - len(self.early)
+        before_end = max(n_left, round(_TAIL * (end - begin) * n_left / self.n_per_cycle))
+        if begin < self.step and end - self.step <= before_end:
+            state = state_of(net.module_)
+            if self._is_sound(net, state):
+                self.early.append(state)
 
     def _restart(self, net: Any) -> None:
         """Begin a cycle from other weights, unless it is to keep those of the one before."""
@@ -201,10 +229,11 @@ class SnapshotRecorder(OfTheRun):
     def take(self, net: NeuralNet) -> None:
         """Add the weights of this moment, unless they are no longer finite."""
         state = state_of(net.module_)
-        # Finite weights may still overflow on their way to the output, and one such member would
-        # spoil the mean of all. A few rows tell, for the price of a small batch a cycle.
-        if is_finite(state.values()) and is_finite([net.probe(self.probe_rows)]):
-            self.states.append(state)
+        early, self.early = self.early, []
+        if self._is_sound(net, state):
+            # A cycle that was cut short may have taken fewer: its last one stands for them.
+            n_missing = self.n_per_cycle - len(early)
+            self.states.append([*early, *[state] * n_missing])
             if self.is_star and self.center is None:
                 self.center = state
         elif self.cold or self.center is not None:
@@ -215,6 +244,14 @@ class SnapshotRecorder(OfTheRun):
             self._note_end(net)
         self.last_taken = self.step
 
+    def _is_sound(self, net: Any, state: State) -> bool:
+        """Tell whether the weights of this moment and what they predict are finite.
+
+        Finite weights may still overflow on their way to the output, and one such member would
+        spoil the mean of all. A few rows tell, for the price of a small batch.
+        """
+        return is_finite(state.values()) and is_finite([net.probe(self.probe_rows)])
+
     def _note_end(self, net: NeuralNet) -> None:
         """Note what is told of the cycle."""
         rate, length = net.session_.rate, self.step - self.last_taken
@@ -223,12 +260,12 @@ class SnapshotRecorder(OfTheRun):
         highest, rate.highest = rate.highest * group["initial_lr"], 0.0
         self.ended[len(self.states) - 1] = Ended(self.step, highest, float(group["lr"]), mean)
 
-    def hand_over(self, cycle: int) -> State | None:
-        """Return the snapshot of a cycle, and keep none: nobody looks at it twice."""
-        state = self.states[cycle]
-        if state is not None:
-            self.states[cycle] = {}
-        return state
+    def hand_over(self, cycle: int) -> list[State] | None:
+        """Return the snapshots of a cycle, and keep none: nobody looks at them twice."""
+        states = self.states[cycle]
+        if states is not None:
+            self.states[cycle] = []
+        return states
 
     def finish(self, net: NeuralNet) -> None:
         """Take the last snapshot where a quiet stop came within a cycle."""

@@ -119,12 +119,12 @@ class Lane:
         groups = self.session.rate.groups_of(self.net)
         return max(float(group["initial_lr"]) for group in groups)
 
-    def hand_over(self, cycle: int) -> list[State] | None:
-        """Return the chains at the end of a cycle, once; None where they were not finite."""
-        state, module = self.recorder.hand_over(cycle), self.net.module_
-        if state is not None and isinstance(module, Chains):
-            return split_chains(state, module.n_chains)
-        return None if state is None else [state]
+    def hand_over(self, cycle: int) -> list[list[State]] | None:
+        """Return the chains at each snapshot of a cycle, once; None: they were not finite."""
+        states, module = self.recorder.hand_over(cycle), self.net.module_
+        if states is not None and isinstance(module, Chains):
+            return [split_chains(state, module.n_chains) for state in states]
+        return None if states is None else [[state] for state in states]
 
     def joined(self, states: list[State]) -> State:
         """Return the states of this lane's chains as one, as the net's module has it."""
@@ -141,10 +141,12 @@ def make_lanes(
     cold: bool,
     progress: Progress | None,
     is_heard: bool = False,
+    n_per_cycle: int = 1,
 ) -> list[Lane]:
     """Make a lane for each net, of one chain or of several that train as one.
 
-    `valid` has for each chain the rows for callbacks that monitor unseen ones.
+    `valid` has for each chain the rows for callbacks that monitor unseen ones, and each takes
+    `n_per_cycle` snapshots in a cycle.
     """
     lanes: list[Lane] = []
     for net, rows, group in zip(ready.nets, ready.parts(), ready.groups(), strict=True):
@@ -161,6 +163,7 @@ def make_lanes(
             cold=cold,
             progress=None if lanes else progress,  # one bar for all chains
             is_heard=is_heard,
+            n_per_cycle=n_per_cycle,
         )
         lanes.append(Lane(net, rows, session))
     return lanes

@@ -59,8 +59,11 @@ class Run:
         self.steps_per_epoch, self.limit = plan.steps_per_epoch, limit
         self._burn_in = plan.burn_in
         #: Where the snapshots of finished cycles lie.
-        self.room = Room(plan.n_cycles * sum(lane.n_chains for lane in lanes))
-        #: For each finished cycle the state of each chain, as it lies there.
+        self.room = Room(
+            plan.n_cycles * sum(lane.n_chains * lane.recorder.n_per_cycle for lane in lanes)
+        )
+        #: For each finished cycle the states of all chains at each of its snapshots, as they lie
+        #: there.
         self.states: list[list[State]] = []
         #: Cycles left out because they left the finite numbers.
         self.n_diverged = 0
@@ -229,8 +232,8 @@ class Run:
         self._is_over = stood["is_over"]
         for k, lane in enumerate(self.lanes):
             # Those of the cycles that have ended were handed over.
-            taken: list[State | None] = [
-                {} if is_finite else None for is_finite in stood["is_finite"][k]
+            taken: list[list[State] | None] = [
+                [] if is_finite else None for is_finite in stood["is_finite"][k]
             ]
             taken[self._n_ended :] = stood["ahead"][k]
             restore(lane, stood["lanes"][k], taken)
@@ -303,13 +306,16 @@ class Run:
         """Keep the chains' states if all are finite, and return whether to end the run."""
         parts = [lane.hand_over(self._n_ended) for lane in self.lanes]
         self._n_ended += 1
-        states = [state for part in parts if part is not None for state in part]
-        if any(part is None for part in parts):
+        kept = [part for part in parts if part is not None]
+        if len(kept) < len(parts):
             self.n_diverged += 1
             is_asked = self.telling.cycle_ended(
                 self.lanes, self._n_ended, self.n_planned, self.limit, is_kept=False
             )
             return is_asked or self._is_out_of_time()
+        # All chains at the first snapshot of the cycle, at the second, …
+        at_once = zip(*kept, strict=True)
+        states = [state for of_lanes in at_once for part in of_lanes for state in part]
         # Ctrl-C may come in between: whoever judges then forgets the cycle that is not kept here.
         with self.lanes[0].session.generators[0].within():  # a dataset of the user's may draw
             self.is_judged_enough = self.on_cycle is not None and self.on_cycle(states)
@@ -347,12 +353,12 @@ class Run:
 
     def _load_last(self) -> None:
         """Load the last snapshot that counts into each net."""
-        for lane, state in zip(self.lanes, self._of_lanes(self.states[-1]), strict=True):
+        for lane, state in zip(self.lanes, self.of_lanes(self.states[-1]), strict=True):
             load_state(lane.net.module_, state)
 
-    def _of_lanes(self, states: list[State]) -> list[State]:
-        """Return the states of all chains as those of the lanes that train them."""
-        left = iter(states)
+    def of_lanes(self, states: Sequence[State]) -> list[State]:
+        """Return the states of a cycle's last snapshot as those of the lanes that train them."""
+        left = iter(states[-sum(lane.n_chains for lane in self.lanes) :])
         return [lane.joined(list(itertools.islice(left, lane.n_chains))) for lane in self.lanes]
 
 

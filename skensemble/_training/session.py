@@ -30,10 +30,16 @@ class Session:
         cold: bool,
         progress: Progress | None = None,
         is_heard: bool = False,
+        n_per_cycle: int = 1,
     ):
         self.rate = CyclicRate(plan.fractions, interrupts)
         self.recorder = SnapshotRecorder(
-            plan.ends.tolist(), probe_rows, cold=cold, is_heard=is_heard
+            plan.ends.tolist(),
+            probe_rows,
+            cold=cold,
+            is_heard=is_heard,
+            n_per_cycle=n_per_cycle,
+            burn_in=plan.fractions.burn_in_steps,
         )
         self.budget = Budget(len(plan.fractions))
         self.recorder.interrupts = self.interrupts = interrupts

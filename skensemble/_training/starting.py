@@ -28,7 +28,7 @@ def begin_from_first(run: Run, states: list[State] | None) -> None:
 
     `states` are those of all chains there, where an earlier call has trained it.
     """
-    of_lanes = [None] * len(run.lanes) if states is None else run._of_lanes(states)
+    of_lanes = [None] * len(run.lanes) if states is None else run.of_lanes(states)
     for lane, state in zip(run.lanes, of_lanes, strict=True):
         lane.recorder.is_star, lane.recorder.center = True, state
 
@@ -47,6 +47,7 @@ def make_run(
     stopwatch: Stopwatch | None = None,
     n_judged: int = 0,
     is_heard: bool = False,
+    n_per_cycle: int = 1,
 ) -> Run:
     """Make a run with its lanes; see :func:`make_lanes` and :class:`Run`.
 
@@ -54,7 +55,15 @@ def make_run(
     `n_judged` rows in training, before one was seen.
     """
     lanes = make_lanes(
-        ready, valid, plan, generators, interrupts, cold=cold, progress=progress, is_heard=is_heard
+        ready,
+        valid,
+        plan,
+        generators,
+        interrupts,
+        cold=cold,
+        progress=progress,
+        is_heard=is_heard,
+        n_per_cycle=n_per_cycle,
     )
     if stopwatch is None:
         elsewhere = Elsewhere(lanes, plan.plan, threads, cold=cold) if threads.n_tasks else None

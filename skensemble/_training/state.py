@@ -54,10 +54,11 @@ def capture(lane: Lane, *, has_begun: bool = False) -> Options:
         "is_stopped": lane.is_stopped,
         "has_diverged": lane.has_diverged,
         **({"center": recorder.center} if recorder.is_star else {}),
+        **({"early": list(recorder.early)} if recorder.early else {}),
     }
 
 
-def restore(lane: Lane, state: Options, taken: list[State | None]) -> None:
+def restore(lane: Lane, state: Options, taken: list[list[State] | None]) -> None:
     """Let a lane go on where another process stood; `taken` are the snapshots of that one."""
     recorder, session = lane.recorder, lane.session
     restore_net(lane.net, state["net"])
@@ -72,6 +73,7 @@ def restore(lane: Lane, state: Options, taken: list[State | None]) -> None:
         recorder.total = torch.tensor(state["total"], dtype=torch.float64)
     if "center" in state:
         recorder.is_star, recorder.center = True, state["center"]
+    recorder.early = list(state.get("early", []))
     if state["rows"]:
         put_back(_dataset_of(lane.rows), state["rows"])
     session.rate.skip(recorder.step, recorder.last_taken)

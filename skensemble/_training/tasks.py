@@ -66,6 +66,8 @@ class Work(NamedTuple):
     cold: bool
     #: Whether anybody hears what is told of cycles.
     is_heard: bool
+    #: Snapshots of each cycle.
+    n_per_cycle: int
     n_intra_op: int
     default_dtype: torch.dtype
 
@@ -82,6 +84,7 @@ class Work(NamedTuple):
             is_private=session.generators[0].is_private,
             cold=cold,
             is_heard=lane.recorder.is_heard,
+            n_per_cycle=lane.recorder.n_per_cycle,
             n_intra_op=n_intra_op,
             default_dtype=torch.get_default_dtype(),
         )
@@ -224,6 +227,7 @@ class _Task:
             None,
             cold=work.cold,
             is_heard=work.is_heard,
+            n_per_cycle=work.n_per_cycle,
         )
         lane = Lane(work.net, self.rows, session)
         lane.n_epochs_before = work.n_epochs_before

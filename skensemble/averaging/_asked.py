@@ -52,7 +52,8 @@ def with_last(estimator: Ensemble, last: BaseSnapshotEnsemble) -> Ensemble:
 def with_members(estimator: Ensemble, fitted: Fitted) -> Ensemble:
     """Return an estimator of the same parameters with other members."""
     made = copy.copy(last_step(estimator))
-    made._commit(fitted)
+    made.snapshots_per_cycle = n = fitted.n_per_cycle // fitted.n_chains
+    made._commit(fitted.as_made_of({**fitted.resume.made_of, "snapshots_per_cycle": n}))
     return with_last(estimator, made)
 
 

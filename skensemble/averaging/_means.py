@@ -108,7 +108,8 @@ def average_weights(
     module = fitted.nets[0].module_
 
     def mean(states: list[State], chain: int) -> State:
-        return mean_state(states, shares, module)
+        n_times = len(states) // len(shares)
+        return mean_state(states, np.repeat(shares / n_times, n_times), module)
 
     with making_tensors(fitted):
         again = read_if_judged(last, fitted, X, y, sample_weight, groups, rows)

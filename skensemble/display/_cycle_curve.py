@@ -306,7 +306,7 @@ class CycleCurveDisplay:
 
 def _weights_of_cycles(model: BaseSnapshotEnsemble) -> Floats:
     """Return the weight of each cycle, all its chains together."""
-    weights: Floats = model.member_weights_.reshape(model.n_cycles_, model.n_chains_).sum(axis=1)
+    weights: Floats = model.member_weights_.reshape(model.n_cycles_, -1).sum(axis=1)
     return weights
 
 

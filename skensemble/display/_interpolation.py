@@ -253,7 +253,8 @@ def _usual_pairs(fitted: Fitted) -> list[tuple[int, int]]:
         )
     if n_cycles == 1:
         return [(0, chain) for chain in range(1, n_chains)]
-    return [(cycle * n_chains, (n_cycles - 1) * n_chains) for cycle in range(n_cycles - 1)]
+    ends = [(cycle + 1) * fitted.n_per_cycle - n_chains for cycle in range(n_cycles)]
+    return [(end, ends[-1]) for end in ends[:-1]]
 
 
 def _state_of(fitted: Fitted, which: int | State, name: str) -> tuple[State, str]:
