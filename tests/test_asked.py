@@ -67,6 +67,6 @@ def test_other_members_leave_the_estimator_as_it_is(iris):
     assert opened(model, None) == (model, None)
     before = dict(vars(model))
     made = with_members(model, model._fitted_.as_made_of({"other": 1}))
-    assert made._fitted_.resume.made_of == {"other": 1}
+    assert made._fitted_.resume.made_of == {"other": 1, "snapshots_per_cycle": 1}
     assert vars(model) == before
     assert made.get_params() == model.get_params()

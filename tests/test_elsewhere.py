@@ -280,7 +280,7 @@ def test_a_killed_fit_goes_on_in_workers(digits, tmp_path, monkeypatch, cycles):
 
 
 @pytest.mark.filterwarnings("default")  # distributed's and joblib's own
-def test_a_dask_cluster_gives_the_same_bits_also_where_a_worker_is_killed(digits, cycles, tmp_path):
+def test_dask_gives_the_same_bits_also_where_a_worker_is_killed(digits, cycles, tmp_path):
     distributed = pytest.importorskip("distributed")
     model = SnapshotEnsembleClassifier(**QUICK)
     dying = ending(tmp_path / "done", [signal.SIGKILL])
