@@ -55,6 +55,7 @@ ON_TABLES = (
     "quantiles",
     "scoring",
     "images",
+    "convolution",
     "blobs",
 )
 

@@ -114,7 +114,7 @@ def probabilities(modules: Sequence[nn.Module], X: np.ndarray) -> np.ndarray:
     return np.array([torch.softmax(m.eval()(rows).double(), dim=1).numpy() for m in modules])
 
 
-def torch_ensemble(images: Images, seed: int) -> Members:
+def fit_torch_ensemble(images: Images, seed: int) -> Any:
     """Fit TorchEnsemble's SnapshotEnsembleClassifier."""
     from torchensemble import SnapshotEnsembleClassifier as TheirEnsemble
 
@@ -125,6 +125,12 @@ def torch_ensemble(images: Images, seed: int) -> Members:
     model.set_optimizer("SGD", lr=images.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     epochs = images.epochs - images.epochs % M  # it wants as many in each cycle
     model.fit(loader(images, seed), epochs=epochs, save_model=False, log_interval=10**9)
+    return model
+
+
+def torch_ensemble(images: Images, seed: int) -> Members:
+    """Return what TorchEnsemble's snapshots say."""
+    model = fit_torch_ensemble(images, seed)
     return probabilities(list(model.estimators_), images.X_test), np.full(M, 1 / M)
 
 
