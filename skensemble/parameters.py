@@ -262,8 +262,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
     def _made_of(self) -> Options:
         """Return the parameters that a net is made of; they cannot change while it goes on."""
         names = ["module", "optimizer", "criterion", "net", "n_chains", "categorical_features"]
-        names += ["snapshots_per_cycle"]
-        names += [
+        names += ["snapshots_per_cycle"] + [
             name
             for name in self._keywords()
             if name.split("__")[0] in ("module", "optimizer", "criterion", "table", "net")

@@ -94,7 +94,7 @@ def made_of_chains(
     states = []
     for make in makes:
         for k in range(fitted.n_chains):
-            of_chain = [state for states in by_cycle for state in states[k :: fitted.n_chains]]
+            of_chain = [s for of_cycle in by_cycle for s in of_cycle[k :: fitted.n_chains]]
             state = make(of_chain, k)
             states.append(state if rows is None else rows.renew(fitted, state, k))
     return with_snapshots(fitted, states, equal_stages(len(makes)))

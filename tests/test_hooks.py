@@ -17,14 +17,20 @@ from skensemble._training.interrupts import Interrupts
 from skensemble.schedules import Fractions
 
 
-def test_early_stopping_at_the_end_of_a_cycle_adds_no_second_snapshot(digits):
-    class StopAt(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            if len(net.history) == 4:
-                raise KeyboardInterrupt
+class StopAt(Callback):
+    """Ends the run quietly after so many epochs."""
 
+    def __init__(self, n_epochs):
+        self.n_epochs = n_epochs
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.n_epochs:
+            raise KeyboardInterrupt
+
+
+def test_early_stopping_at_the_end_of_a_cycle_adds_no_second_snapshot(digits):
     model = SnapshotEnsembleClassifier(
-        Mlp, n_cycles=4, cycle_mult=1, max_epochs=8, callbacks=[StopAt()], random_state=0
+        Mlp, n_cycles=4, cycle_mult=1, max_epochs=8, callbacks=[StopAt(4)], random_state=0
     )
     model.fit(*digits)
     assert (model.n_iter_, model.n_cycles_) == (4, 2)
@@ -218,13 +224,8 @@ def test_several_snapshots_of_a_cycle_are_evenly_spaced_in_its_last_fifth():
 
 
 def test_a_cycle_that_is_cut_short_has_its_last_snapshot_in_place_of_others(digits):
-    class StopAt(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            if len(net.history) == 15:
-                raise KeyboardInterrupt
-
     model = SnapshotEnsembleClassifier(
-        **TAIL, snapshots_per_cycle=3, callbacks=[StopAt()], random_state=0
+        **TAIL, snapshots_per_cycle=3, callbacks=[StopAt(15)], random_state=0
     ).fit(*digits)
     assert (model.n_cycles_, len(model.snapshots_)) == (2, 6)
     assert same(model.snapshots_[3:4], model.snapshots_[5:])
