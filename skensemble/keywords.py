@@ -228,6 +228,36 @@ def find_by_name(
     return found
 
 
+def find_device(asked: str | torch.device | None) -> torch.device:
+    """Return the device asked for; "auto" is a GPU where there is one, and None is the CPU.
+
+    Examples
+    --------
+    >>> from skensemble.keywords import find_device
+    >>> find_device(None)
+    device(type='cpu')
+    """
+    there = ["cpu"]
+    if torch.backends.mps.is_available():
+        there.insert(0, "mps")
+    if torch.cuda.is_available():
+        there.insert(0, "cuda")
+    if asked == "auto":
+        return torch.device(there[0])
+    try:
+        device = torch.device(asked or "cpu")
+        is_missing = device.type in ("cuda", "mps") and device.type not in there
+        n_gpus = torch.cuda.device_count()
+        if is_missing or (device.type == "cuda" and (device.index or 0) >= n_gpus):
+            raise RuntimeError
+    except RuntimeError as error:
+        raise InvalidParameterError(
+            f"Got device={short(asked)}, but expected a device of torch that is there: "
+            f"one of {', '.join(map(repr, sorted(there)))}, or 'auto'."
+        ) from error
+    return device
+
+
 def _plain(name: str, suffix: str) -> str:
     return name.replace("_", "").replace(" ", "").lower().removesuffix(suffix.lower())
 

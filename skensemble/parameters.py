@@ -41,6 +41,7 @@ from .keywords import (
     ScorerNames,
     check_keywords,
     find_by_name,
+    find_device,
     in_words,
     nearest,
     net_arguments,
@@ -191,26 +192,8 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         return not any(map(self._by_prefix, prefixes))
 
     def _device(self) -> torch.device:
-        """Return the device that is asked for; "auto" is a GPU where there is one."""
-        there = ["cpu"]
-        if torch.backends.mps.is_available():
-            there.insert(0, "mps")
-        if torch.cuda.is_available():
-            there.insert(0, "cuda")
-        if self.device == "auto":
-            return torch.device(there[0])
-        try:
-            device = torch.device(self.device or "cpu")
-            is_missing = device.type in ("cuda", "mps") and device.type not in there
-            n_gpus = torch.cuda.device_count()
-            if is_missing or (device.type == "cuda" and (device.index or 0) >= n_gpus):
-                raise RuntimeError
-        except RuntimeError as error:
-            raise InvalidParameterError(
-                f"Got device={short(self.device)}, but expected a device of torch that is there: "
-                f"one of {', '.join(map(repr, sorted(there)))}, or 'auto'."
-            ) from error
-        return device
+        """Return the device that is asked for."""
+        return find_device(self.device)
 
     def _keyword_takers(self) -> dict[str, set[str] | None]:
         """Return for each prefix of keywords the names that may follow it."""

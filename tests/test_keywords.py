@@ -4,6 +4,7 @@ import copy
 import inspect
 
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 from skorch import NeuralNet
@@ -13,6 +14,7 @@ from skensemble import SnapshotEnsembleClassifier
 from skensemble.keywords import (
     check_keywords,
     find_by_name,
+    find_device,
     net_arguments,
     short,
     unexpected,
@@ -154,3 +156,28 @@ def test_a_prefix_takes_the_names_it_is_said_to_take():
 
     assert net_arguments(Own) - net_arguments(NeuralNet) == {"penalty"}
     assert {"module", "lr", "predict_nonlinearity"} <= net_arguments(NeuralNet)
+
+
+@pytest.mark.parametrize("asked", ["cpu", torch.device("cpu"), None])
+def test_the_cpu_is_always_there(asked):
+    assert find_device(asked) == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("n_gpus", "has_mps", "found"), [(2, False, "cuda"), (0, True, "mps"), (0, False, "cpu")]
+)
+def test_auto_is_a_gpu_where_there_is_one(monkeypatch, n_gpus, has_mps, found):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: n_gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has_mps)
+    assert find_device("auto") == torch.device(found)
+    if n_gpus:
+        assert find_device("cuda:1").index == 1
+
+
+@pytest.mark.parametrize("asked", ["gpu", "cuda:9", "cuda", "mps", "banana"])
+def test_a_device_that_is_not_there_is_refused(monkeypatch, asked):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: asked == "cuda:9")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match=rf"Got device='{asked}', but expected .* or 'auto'"):
+        find_device(asked)
