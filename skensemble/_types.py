@@ -5,7 +5,7 @@ meant.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,11 @@ Options = dict[str, Any]
 
 #: What a module is called with: one tensor, or several by the names of its inputs.
 Batch = torch.Tensor | dict[str, torch.Tensor]
+
+#: A function of the features of a batch, such as an augmentation, and several of them; None stands
+#: for the features as they are.
+View = Callable[[Batch], Batch]
+Views = Sequence[View | None]
 
 #: Parameters and buffers of one network by name.
 State = dict[str, torch.Tensor]

@@ -227,7 +227,7 @@ class BaseSnapshotEnsemble(Followed):
     def refit_members(self, X: Input, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Choose the members again, by other rows and the parameters of now, without training.
 
-        These are `members`, `scoring` and `decision`.
+        These are `members`, `scoring`, `decision` and `views`.
 
         Parameters
         ----------

@@ -22,7 +22,9 @@ from .weighing import weigh_cycles
 def choose_members(
     estimator: NetParameters, fitted: Fitted, X: object, y: ArrayLike, weight: ArrayLike | None
 ) -> Fitted:
-    """Weigh the members of an ensemble again, by other rows and the rule of now."""
+    """Weigh the members of an ensemble again, by other rows, and the rule and views of now."""
+    if estimator.views != fitted.views:
+        fitted = fitted.as_made_of({**fitted.resume.made_of, "views": estimator.views})
     return Again.read(estimator, fitted, X, y, weight, rows="new").weigh(fitted)
 
 
@@ -132,6 +134,7 @@ class Again:
             self.known.targets,
             self._rule(members),
             row_weight=self.data.sample_weight,
+            views=fitted.views,
             **metrics_of(self.estimator),
         )
         for cycle in range(fitted.n_cycles):

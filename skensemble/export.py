@@ -159,6 +159,11 @@ def _add_members(
     from ._export.traced import add_modules
 
     net = fitted.nets[0]
+    if fitted.views is not None:
+        raise NotImplementedError(
+            f"Got views={short(fitted.views)}, but expected none: the file holds modules alone. "
+            "Put the mean over views into the module, or set views=None and call refit_members."
+        )
     if not net.infers_plainly():
         raise NotImplementedError(
             f"Got net={type(net).__name__}, which predicts by an infer or evaluation_step of its "

@@ -18,10 +18,16 @@ from ._data.sources import DatasetInput
 from ._data.sources import Source as Source
 from ._data.targets import Targets
 from ._nets.generators import on_named_device
-from ._nets.inference import chunk_size, collect, first_not_finite, member_outputs
+from ._nets.inference import (
+    chunk_size,
+    collect,
+    first_not_finite,
+    is_known,
+    member_values,
+)
 from ._nets.snapshots import Snapshots, module_of, plain_state
 from ._training.net import SnapshotNet, mixed_net
-from ._types import Batch, Floats, Options, State
+from ._types import Batch, Floats, Options, State, Views
 from .members import average
 from .weighing import Verdict, of_each_chain, of_members, show_threshold
 
@@ -134,6 +140,11 @@ class Fitted:
         return len(self.snapshots) // self.n_cycles
 
     @property
+    def views(self) -> Views | None:
+        """In what views rows are predicted; None: as they are."""
+        return self.resume.made_of.get("views")
+
+    @property
     def known(self) -> Known:
         """What is known of X and y."""
         return Known(self.intake, self.targets)
@@ -147,11 +158,6 @@ class Fitted:
     def member_weights(self) -> NDArray[np.float64]:
         """Weight of each snapshot in the average."""
         return of_members(self.stage_weights[-1], self.n_per_cycle)
-
-    @property
-    def chain_weights(self) -> NDArray[np.float64]:
-        """Weights of the snapshots in each chain alone, (n_chains, M)."""
-        return of_each_chain(self.stage_weights[-1], self.n_chains, self.n_per_cycle)
 
     def states(self, cycle: int) -> list[State]:
         """Return all snapshots of a cycle, uncopied: those of all chains at once, in order."""
@@ -301,7 +307,8 @@ class Fitted:
             return map(combine, self._values(chunks, members))
 
         with on_named_device(net.device):
-            return _finite(collect(net, source.n_samples, size, of_rows))
+            is_safe = self.views is None and is_known(net)
+            return _finite(collect(source.n_samples, size, of_rows, is_safe=is_safe))
 
     def _values(self, chunks: Iterator[Batch], members: NDArray[np.intp]) -> Iterator[torch.Tensor]:
         """Yield what these members say of the rows, a part after another: (members, rows, k)."""
@@ -309,8 +316,13 @@ class Fitted:
         device = torch.device(net.device or "cpu")
         if device.type != "cpu":
             chunks = (to_device(chunk, device) for chunk in chunks)
-        for outputs in member_outputs(net, self.snapshots.to(device), members, chunks):
-            yield self.targets.values(outputs.cpu())
+        snapshots, values_of = self.snapshots.to(device), self.targets.values
+        yield from member_values(net, snapshots, members, chunks, values_of, self.views)
+
+
+def chain_weights(fitted: Fitted) -> NDArray[np.float64]:
+    """Return the weights of the snapshots in each chain alone, (n_chains, M)."""
+    return of_each_chain(fitted.stage_weights[-1], fitted.n_chains, fitted.n_per_cycle)
 
 
 def _is_judged_by_chain(fitted: Fitted) -> bool:
@@ -321,4 +333,4 @@ def _is_judged_by_chain(fitted: Fitted) -> bool:
 def _of_models(fitted: Fitted) -> NDArray[np.float64]:
     """Return the weights of the snapshots in each model whose errors are known."""
     is_by_chain = _is_judged_by_chain(fitted)
-    return fitted.chain_weights if is_by_chain else fitted.member_weights[None]
+    return chain_weights(fitted) if is_by_chain else fitted.member_weights[None]

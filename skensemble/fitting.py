@@ -8,7 +8,7 @@ import torch
 from skorch.utils import to_device
 
 from ._data.folds import Rows
-from ._data.intake import place_rows
+from ._data.intake import few_rows, place_rows
 from ._nets.generators import Generators, as_in_a_fit, chain_seed
 from ._training.interrupts import Interrupts
 from ._training.making import (
@@ -82,6 +82,7 @@ def fit_members(
                 n_judged=0 if unseen is None else sum(map(len, unseen.left_out)),
                 is_heard=call.is_heard,
                 n_per_cycle=int(estimator.snapshots_per_cycle),
+                transform=estimator._named("transform"),
             )
             if estimator.restart == "star":
                 begin_from_first(run, None if before is None else before.states(0))
@@ -123,7 +124,7 @@ def _prepare(call: Call, generators: list[Generators]) -> Ready:
     estimator, before, chosen = call.estimator, call.before, call.chosen
     intake, targets = call.known
     X = intake.rows(call.data.source)
-    n_samples, probe_rows = len(X), X[:N_PROBE_ROWS]
+    n_samples, probe_rows = len(X), few_rows(X, N_PROBE_ROWS, estimator.views)
     sizes = {"n_outputs": targets.n_outputs, **intake.sizes()}
     is_small = intake.is_small
     recipe = estimator._recipe(sizes, call.shape, chosen.n_chains, targets, is_small=is_small)
@@ -187,6 +188,7 @@ def _judge(call: Call, ready: Ready) -> tuple[UnseenRows | None, list[Any]]:
         targets,
         rule,
         row_weight=judged.sample_weight,
+        views=call.estimator.views,
         **metrics_of(call.estimator),
     )
     if not monitors_unseen(net):

@@ -208,6 +208,11 @@ def _check_is_table(data: Examples, fitted: Fitted) -> ArrayInput:
             f"Got X as {shape}, but expected a table, whose columns can be switched off one by "
             "one: n_samples x n_features."
         )
+    if fitted.views is not None:
+        raise ValueError(
+            f"Got views={short(fitted.views)}, but expected none: columns are switched off in rows "
+            "as they are. sklearn.inspection.permutation_importance heeds views."
+        )
     if not fitted.targets.is_loss_known:
         raise ValueError(
             "Got an ensemble whose outputs are not on the scale of y, so that rows have no loss, "

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from types import ModuleType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -290,6 +290,10 @@ class KeywordParameters(BaseEstimator):
 
     _kwargs: Options
 
+    #: Parameters that are no attributes, but stored under a name with "_" before it: what has a
+    #: `transform` is a transformer to scikit-learn.
+    _unseen_names: ClassVar[frozenset[str]] = frozenset({"transform"})
+
     def __getattr__(self, name: str) -> Any:
         keywords = self._keywords()
         if name in keywords:
@@ -319,7 +323,11 @@ class KeywordParameters(BaseEstimator):
         if is_nested and prefix in PREFIXES:
             self._set_keyword(name, value)
         else:
-            super().__setattr__(name, value)
+            super().__setattr__(f"_{name}" if name in self._unseen_names else name, value)
+
+    def _named(self, name: str) -> Any:
+        """Return the value of a named parameter."""
+        return getattr(self, f"_{name}" if name in self._unseen_names else name)
 
     @classmethod
     def _get_param_names(cls) -> list[str]:
@@ -350,7 +358,12 @@ class KeywordParameters(BaseEstimator):
         -------
         params : dict
         """
-        return {**super().get_params(deep=deep), **self._keywords()}
+        # BaseEstimator's own would ask for each by getattr.
+        named = {name: self._named(name) for name in self._get_param_names()}
+        for name, value in list(named.items()) if deep else []:
+            if hasattr(value, "get_params") and not isinstance(value, type):
+                named |= {f"{name}__{key}": inner for key, inner in value.get_params().items()}
+        return {**named, **self._keywords()}
 
     def set_params(self, **params: object) -> Self:
         """Set parameters of this estimator, those by prefix included.

@@ -85,6 +85,8 @@ _HINTS: dict[str, dict[type, str]] = {
     "n_jobs": {object: "-1 is one for each CPU."},
     "net": {object: "Give a class derived from it, not an instance or a name."},
     "callbacks": {object: "Make a list of callbacks of skorch: [EarlyStopping()], for one."},
+    "transform": {list: "Give one function, such as torch.nn.Sequential of them."},
+    "views": {object: "Make a list of functions: [None, flip], where None is rows as they are."},
     "device": {int: "Give its name: 'cuda:{value}'."},
     "random_state": {np.random.Generator: "Draw an integer: int(rng.integers(2**31))."},
 }
@@ -135,6 +137,8 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         ],
         "net": [type, None],
         "callbacks": [list, tuple, None],
+        "transform": [callable, None],
+        "views": [list, tuple, None],
         "device": [str, torch.device, None],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
@@ -169,6 +173,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
         _check_schedule(self)
         self._check_nonlinearity()
         _check_table(self._by_prefix("table"))
+        _check_views(self)
         if self.restart == "cold":
             _refuse_mappers(self.callbacks or [])
             for part in (self.module, *self._by_prefix("module").values()):
@@ -245,7 +250,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
     def _made_of(self) -> Options:
         """Return the parameters that a net is made of; they cannot change while it goes on."""
         names = ["module", "optimizer", "criterion", "net", "n_chains", "categorical_features"]
-        names += ["snapshots_per_cycle"] + [
+        names += ["snapshots_per_cycle", "views"] + [
             name
             for name in self._keywords()
             if name.split("__")[0] in ("module", "optimizer", "criterion", "table", "net")
@@ -372,7 +377,7 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
     def _check_each(self) -> None:
         """Check each named parameter by itself; an error gives the value, then the rule."""
         for name, constraints in self._parameter_constraints.items():
-            value = getattr(self, name)
+            value = self._named(name)
             made = [make_constraint(constraint) for constraint in constraints]
             if isinstance(value, bool) and not {"boolean", "verbose"} & {*map(str, constraints)}:
                 made = [constraint for constraint in made if not isinstance(constraint, Interval)]
@@ -443,6 +448,23 @@ def _check_table(options: Options) -> None:
             raise InvalidParameterError(
                 f"Got table__{name}={short(value)}, but expected an integer of at least "
                 f"{least}. Leave it out for one by the number of rows."
+            )
+
+
+def _check_views(estimator: NetParameters) -> None:
+    """Check what is done to the features of batches, of which the built-in network has none."""
+    views = estimator.views
+    if views is not None and (not views or not all(v is None or callable(v) for v in views)):
+        raise InvalidParameterError(
+            f"Got views={short(views)}, but expected a list of functions, one at least: [None, "
+            "flip], where None is rows as they are."
+        )
+    for name, value in (("transform", estimator._named("transform")), ("views", views)):
+        if value is not None and estimator.module is None:
+            raise InvalidParameterError(
+                f"Got {name}={short(value)} with module=None, but expected a module of your own: "
+                "the built-in network is for tables, whose columns it encodes before there are "
+                "batches. Put what changes a table before it, in a Pipeline."
             )
 
 

@@ -27,6 +27,8 @@ from ._types import (
     Schedule,
     Scoring,
     Validation,
+    View,
+    Views,
 )
 from .export import OnnxExport
 from .importance import ColumnImportance
@@ -165,6 +167,16 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ColumnImportance, Va
         estimator's own.
     callbacks : list of skorch callbacks, default=None
         Callbacks to run. Copies of them are used; find these in ``net_.callbacks_``.
+    transform : callable or nn.Module, default=None
+        Augmentation: what a `module` of your own sees of a training batch. It gets the features of
+        a batch on the `device`, a tensor of shape (n, ...) or a dict of them, and returns as many
+        rows; so do the transforms of torchvision's v2 and of kornia. It draws from torch's or
+        numpy's global generators, and is a parameter without an attribute, by ``get_params`` alone:
+        what has a method of this name is a transformer to scikit-learn.
+    views : list of callables and None, default=None
+        Test-time augmentation: functions of the features of a batch, as for `transform`; None among
+        them stands for rows as they are. Each member predicts the mean over them, for unseen rows
+        too. ``views=[None, flip]`` takes twice as long at prediction.
     device : str or torch.device, default="cpu"
         Where to train and predict. "auto": on a GPU where there is one.
     warm_start : bool, default=False
@@ -344,6 +356,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ColumnImportance, Va
         n_jobs: int | None = None,
         net: type[NeuralNet] | None = None,
         callbacks: Sequence[object] | None = None,
+        transform: View | None = None,
+        views: Views | None = None,
         device: str | torch.device | None = "cpu",
         warm_start: bool = False,
         random_state: RandomState | None = None,
@@ -376,6 +390,8 @@ class SnapshotEnsembleRegressor(RegressorMixin, OnnxExport, ColumnImportance, Va
             n_jobs=n_jobs,
             net=net,
             callbacks=callbacks,
+            transform=transform,
+            views=views,
             device=device,
             warm_start=warm_start,
             random_state=random_state,

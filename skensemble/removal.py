@@ -14,9 +14,9 @@ from ._data.folds import Folds, Rows, folds
 from ._data.reading import Examples
 from ._data.sources import ArrayInput
 from ._nets.generators import on_named_device
-from ._nets.inference import chunk_size, collect, outputs_without
+from ._nets.inference import chunk_size, collect, is_known, outputs_without
 from ._types import Array, Floats
-from .fitted import Fitted
+from .fitted import Fitted, chain_weights
 from .measures import measure_of
 from .members import average
 from .networks import TableNetwork
@@ -99,7 +99,7 @@ def parts_left_out(
     weight = np.ones(n) if weight is None else weight
     if all(rows is out[0] or np.array_equal(rows, out[0]) for rows in out):
         return [Part(out[0], fitted.member_weights)], weight
-    parts = [Part(rows, own) for rows, own in zip(out, fitted.chain_weights, strict=True)]
+    parts = [Part(rows, own) for rows, own in zip(out, chain_weights(fitted), strict=True)]
     return [part for part in parts if len(part.rows)], weight
 
 
@@ -180,7 +180,7 @@ class Removal:
                 yield torch.from_numpy(np.array(losses))[:, :, None]
 
         with on_named_device(net.device):
-            return collect(net, rows.n_samples, size, of_rows)[:, :, 0]
+            return collect(rows.n_samples, size, of_rows, is_safe=is_known(net))[:, :, 0]
 
 
 def _losses(fitted: Fitted, predictions: Floats, y: Array) -> Floats:

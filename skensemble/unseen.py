@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader, Subset
 from ._data.rows import DatasetRows, Features
 from ._data.sources import DatasetInput
 from ._data.targets import Targets
-from ._nets.inference import chunk_size, first_not_finite, is_known, member_outputs
+from ._nets.inference import chunk_size, first_not_finite, is_known, member_values
 from ._nets.snapshots import Snapshots
 from ._nets.workers import in_threads
 from ._training.net import SnapshotNet
-from ._types import Array, Batch, Floats, Members, Scoring, State
+from ._types import Array, Batch, Floats, Members, Scoring, State, Views
 from ._uncertainty.conformal import Conformity
 from ._uncertainty.spread import late_cycles, spread_of
 from .members import Unseen, cycle_weights
@@ -111,6 +111,7 @@ class UnseenRows:
     has the weights of rows and classes, by which cycles are judged, and `row_weight` those of rows
     alone: a class that counts twice in the loss is not twice as frequent. With `scoring` cycles are
     judged by that scorer, which gets the weights of rows; by `decision` two classes are divided.
+    In several `views` of rows a cycle predicts the mean over these.
 
     Attributes
     ----------
@@ -134,9 +135,10 @@ class UnseenRows:
         patience: Patience | None = None,
         scoring: Scoring | None = None,
         decision: Scoring | None = None,
+        views: Views | None = None,
     ):
         self.net, self.X, self.left_out, self.targets = net, X, left_out, targets
-        self.members, self.patience = members, patience
+        self.members, self.patience, self.views = members, patience, views
         times = np.zeros(len(y), np.float32)
         for rows in left_out:
             times[rows] += 1
@@ -364,7 +366,7 @@ class UnseenRows:
             if len(rows)  # a fold may be empty
         ]
         # Chains that leave out rows of their own write to places of their own.
-        is_apart = is_known(self.net) and not isinstance(self.X, DatasetInput)
+        is_apart = is_known(self.net) and not (self.views or isinstance(self.X, DatasetInput))
         if self.n_threads > 1 and is_apart and not self.is_unseen_by_all:
             in_threads(tasks, self.n_threads)
         else:
@@ -379,9 +381,10 @@ class UnseenRows:
         done, n_chains = 0, len(self.left_out)
         members = range(chain, len(snapshots), n_chains)
         n_times = len(members) // total.n_cycles
-        for outputs in member_outputs(self.net, snapshots, members, self._batches(rows)):
+        batches, values_of = self._batches(rows), self.targets.values
+        for made in member_values(self.net, snapshots, members, batches, values_of, self.views):
             self.pause()
-            values = self.targets.values(outputs.cpu()).numpy()
+            values = made.numpy()
             if n_times > 1:
                 values = values.reshape(-1, n_times, *values.shape[1:]).mean(axis=1)
             n = values.shape[1]

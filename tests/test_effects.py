@@ -359,6 +359,8 @@ PREDICTIONS = {
     "validation": ({"validation": None}, {"validation": KFold(2)}),
     "class_weight": ({"class_weight": None}, {"class_weight": {0: 1, 1: 9}}),
     "calibrate": tuple({"calibrate": asked, "validation": 0.3} for asked in (False, True)),
+    "transform": ({"transform": None}, {"transform": torch.neg}),
+    "views": ({"views": None}, {"views": [None, torch.neg]}),
     "random_state": ({"random_state": 0}, {"random_state": 1}),
     "criterion": ({"criterion": None}, {"criterion": nn.MultiMarginLoss}),
     "distribution": ({"distribution": None}, {"distribution": "quantiles"}),

@@ -115,6 +115,11 @@ def assert_same(one, other):
     assert one.n_iter_ == other.n_iter_
 
 
+def noisy(X):
+    """Augment a batch."""
+    return X + 0.1 * torch.randn_like(X)
+
+
 CASES = {
     "default": {},
     "cold": {"restart": "cold"},
@@ -123,6 +128,7 @@ CASES = {
     "several snapshots a cycle": {"snapshots_per_cycle": 2, "max_epochs": 12},
     "no row left out": {"validation": None, "n_chains": 16, "module__dropout": 0.2},
     "in turn": {"module": Dropping, "n_chains": 2},
+    "in turn, augmented": {"module": Dropping, "n_chains": 2, "transform": noisy},
     "in turn, cold": {"module": Dropping, "n_chains": 2, "restart": "cold"},
     "in turn, of another optimizer": {
         "module": Dropping,

@@ -22,9 +22,9 @@ def test_members_of_no_weight_are_not_predicted(digits, monkeypatch):
     first = model.predict_members(X)[:3].mean(axis=0)
     np.testing.assert_allclose(model.predict_proba(X), first, atol=1e-6)
     asked = []
-    whole = skensemble.fitted.member_outputs
+    whole = skensemble._nets.inference.member_outputs
     monkeypatch.setattr(
-        "skensemble.fitted.member_outputs",
+        "skensemble._nets.inference.member_outputs",
         lambda net, snapshots, members, chunks: (
             asked.append(list(members)) or whole(net, snapshots, members, chunks)
         ),

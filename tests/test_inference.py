@@ -221,7 +221,7 @@ def test_an_error_in_a_thread_reaches_the_caller(digits, use_threads, monkeypatc
         yield next(whole(*args))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skensemble.fitted.member_outputs", interrupted)
+    monkeypatch.setattr("skensemble._nets.inference.member_outputs", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.predict(X)
 
@@ -242,7 +242,7 @@ def test_no_more_chunks_are_in_memory_than_threads(digits, use_threads, monkeypa
             yield outputs
             del outputs
 
-    monkeypatch.setattr("skensemble.fitted.member_outputs", counted)
+    monkeypatch.setattr("skensemble._nets.inference.member_outputs", counted)
     model.predict(np.tile(X, (3, 1)))  # 60 chunks
     assert 1 <= most[0] <= 2 * n_threads
 

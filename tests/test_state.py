@@ -120,6 +120,11 @@ class Decaying(Callback):
                 parameter.mul_(1 - 1e-3 * (self.n + len(self.seen) + self.sums[0]))
 
 
+def noisy(X):
+    """Augment a batch."""
+    return X + 0.1 * torch.randn_like(X)
+
+
 CASES = {
     "chains": {"module__dropout": 0.3},
     "one chain": {"n_chains": 1, "module__dropout": 0.2},
@@ -136,6 +141,7 @@ CASES = {
     "burn-in": {"schedule__burn_in_epochs": 1.5},
     "decay": {"schedule__cycle_decay": 0.5},
     "several snapshots a cycle": {"snapshots_per_cycle": 3},
+    "augmented": {"module": Counting, "n_chains": 2, "transform": noisy},
     "momentum": {"optimizer": "SGD", "optimizer__momentum": 0.9, "lr": 0.05},
     "early stopping": {"early_stopping": True, "n_iter_no_change": 1, "n_cycles": 6},
     "own module": {"module": Counting},

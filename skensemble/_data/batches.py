@@ -185,7 +185,7 @@ class Budgeted:
     """The batches of an iterator until the budget of the run is spent; later passes are empty.
 
     `take_weight` is given the last item of each batch, its weights, just before the rest is
-    handed out.
+    handed out, with what `prepare` makes of its features.
     """
 
     def __init__(
@@ -193,8 +193,10 @@ class Budgeted:
         iterator: Batches,
         budget: Budget,
         take_weight: Callable[[torch.Tensor], None] | None = None,
+        prepare: Callable[[Batch], Batch] | None = None,
     ):
         self.iterator, self.budget, self.take_weight = iterator, budget, take_weight
+        self.prepare = prepare
 
     def __len__(self) -> int:
         return len(self.iterator)
@@ -207,6 +209,9 @@ class Budgeted:
             if self.take_weight is not None:
                 *batch, weight = batch
                 self.take_weight(weight)
+            if self.prepare is not None:
+                X, *batch = batch
+                batch = [self.prepare(X), *batch]
             yield tuple(batch)
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from skensemble._nets.inference import first_view
 from skensemble._nets.modules import float_type
 from skensemble._nets.pickling import as_arrays
-from skensemble._types import Array, Batch, Floats, Input, ModuleLike, Options
+from skensemble._types import Array, Batch, Floats, Input, ModuleLike, Options, Views
 from skensemble._warnings import warn
 from skensemble.defaults import SMALL
 
@@ -211,6 +212,11 @@ class Intake:
         if isinstance(self.row_shape, tuple) and self.row_shape:
             return {"n_inputs": self.row_shape[0]}
         return {}
+
+
+def few_rows(X: Features, n: int, views: Views | None) -> Batch:
+    """Return the first rows as the module may be given them: in the first of several views."""
+    return first_view(views, X[:n])
 
 
 def place_rows(

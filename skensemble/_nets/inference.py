@@ -13,11 +13,12 @@ import torch
 from torch import nn
 
 from skensemble._compat import is_hooked, uncompiled
-from skensemble._types import Array, Batch, Floats, State
+from skensemble._types import Array, Batch, Floats, State, Views
 
 from .by_hand import shorten_sequences
 from .modules import computes_members, computes_without, copy_of
 from .snapshots import Place, Snapshots, named_tensors, places, stack_tensors
+from .transforms import see
 from .workers import briefly_single, in_threads, usable_cpus
 
 #: Rows that every member predicts before the next ones are fetched: few enough for the cache.
@@ -76,6 +77,37 @@ def member_outputs(
             yield stack_tensors([call(X) for call in calls])
 
 
+def first_view(views: Views | None, X: Batch) -> Batch:
+    """Return rows in the first view: what the module is given of rows at prediction."""
+    return X if views is None else see("views", views[0], X)
+
+
+def member_values(
+    net: Net,
+    snapshots: Snapshots,
+    members: Sequence[int] | Array,
+    batches: Iterable[Batch],
+    values_of: Callable[[torch.Tensor], torch.Tensor],
+    views: Views | None,
+) -> Iterator[torch.Tensor]:
+    """Yield the values of some members, (members, batch, k), for one batch after the other.
+
+    `values_of` makes them of outputs; with several views they are the means over these. See
+    :func:`~skensemble._nets.inference.member_outputs` for all else.
+    """
+    if views is None:
+        for outputs in member_outputs(net, snapshots, members, batches):
+            yield values_of(outputs.cpu())
+        return
+    seen = (see("views", view, X) for X in batches for view in views)
+    in_views = member_outputs(net, snapshots, members, seen)
+    for outputs in in_views:
+        values = values_of(outputs.cpu())
+        for _ in views[1:]:
+            values = values + values_of(next(in_views).cpu())
+        yield values / len(views)
+
+
 def outputs_without(
     net: Net,
     snapshots: Snapshots,
@@ -117,13 +149,12 @@ def _without(
         yield changed
 
 
-def collect(net: Net, n_rows: int, size: int, of_rows: OfRows) -> Floats:
+def collect(n_rows: int, size: int, of_rows: OfRows, *, is_safe: bool) -> Floats:
     """Return what is made of the outputs for all rows, which `of_rows` yields `size` at a time.
 
-    Where the module is known to be safe beside itself, groups of chunks go to as many threads as
-    there are CPUs. Each chunk is computed by one, so that their number changes no bit.
+    What is computed `is_safe` where it may run beside itself: groups of chunks then go to as many
+    threads as there are CPUs. Each chunk is computed by one, so that their number changes no bit.
     """
-    is_safe = is_known(net)
     if n_rows <= size:  # a few rows, which a copy would only delay
         with briefly_single() if is_safe else contextlib.nullcontext():
             return next(of_rows(0, n_rows)).contiguous().numpy()

@@ -44,7 +44,8 @@ def remake_nets(
         seeds = [chain_seed(resume.seed, k) for k in range(n_nets)]
         generators = [Generators(device, seed, is_private=is_private) for seed in seeds]
         with generators[0].within():
-            nets = make_nets(recipe, generators, zeros_for(intake), has_unseen=True)
+            zeros = zeros_for(intake, estimator.views)
+            nets = make_nets(recipe, generators, zeros, has_unseen=True)
             if state is not None and len(state["nets"]) < n_nets:
                 nets = join_in_groups(nets, len(state["nets"]))
     return nets

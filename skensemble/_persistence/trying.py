@@ -12,12 +12,12 @@ from skorch.utils import to_device
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from skensemble._nets.inference import member_outputs
+from skensemble._nets.inference import first_view, member_outputs
 from skensemble._nets.modules import constructor_of
 from skensemble._nets.snapshots import named_tensors
 from skensemble._training.making import N_PROBE_ROWS, Recipe
 from skensemble._training.state import noting_nothing
-from skensemble._types import Batch, Options
+from skensemble._types import Batch, Options, Views
 from skensemble._warnings import short
 from skensemble.fitted import Fitted, Intake
 from skensemble.networks import TableNetwork
@@ -76,15 +76,15 @@ def odd_tensors(module: nn.Module, stacks: dict[str, Stack]) -> list[str]:
     return sorted(name for name in {*found, *told} if found.get(name) != told.get(name))
 
 
-def zeros_for(intake: Intake) -> Batch:
-    """Return rows as the module takes them."""
+def zeros_for(intake: Intake, views: Views | None = None) -> Batch:
+    """Return rows as the module takes them, in the first of several views."""
     if intake.encoder is not None:
         return torch.zeros(N_PROBE_ROWS, intake.encoder.n_outputs_, dtype=intake.dtype)
     n_numbers = _count_numbers(intake.row_shape)
     if n_numbers > _MOST:
         raise Fault(f"rows of {n_numbers} numbers")
     n = N_PROBE_ROWS if n_numbers * N_PROBE_ROWS <= _MANY else 1
-    return _zeros_of(n, intake.row_shape, intake.kinds, intake.dtype)
+    return first_view(views, _zeros_of(n, intake.row_shape, intake.kinds, intake.dtype))
 
 
 def _count_numbers(shape: Any) -> int:
@@ -108,7 +108,8 @@ def runs_on_zeros(fitted: Fitted) -> bool:
     alone = fitted.nets[0].of_one_chain()
     try:
         with noting_nothing(alone.module_):  # it may count its calls
-            alone.probe(to_device(zeros_for(fitted.intake), alone.device))
+            zeros = zeros_for(fitted.intake, fitted.views)
+            alone.probe(to_device(zeros, alone.device))
     except Exception:  # whatever a module of the user's raises
         return False
     return True
@@ -119,7 +120,7 @@ def try_out(fitted: Fitted) -> None:
     net, k = fitted.nets[0], fitted.targets.n_outputs
     members = np.flatnonzero(fitted.member_weights)
     device = torch.device(net.device or "cpu")
-    zeros = zeros_for(fitted.intake)
+    zeros = zeros_for(fitted.intake, fitted.views)
     n = len(next(iter(zeros.values())) if isinstance(zeros, dict) else zeros)
     rows = to_device(zeros, device)
     with noting_nothing(net.module_):

@@ -170,7 +170,7 @@ class SnapshotNet(NeuralNet):
             iterator = super().get_iterator(dataset, training=True)
         if session is None:
             return iterator
-        return Budgeted(iterator, session.budget, self._take_weight if weighted else None)
+        return _budgeted(self, session, iterator, self._take_weight if weighted else None)
 
     def _later_iterator(self, dataset: Rows) -> Batches:
         """Make batches outside of training, without weights and in order."""
@@ -213,7 +213,7 @@ class SnapshotNet(NeuralNet):
                         f"Got weights with net={type(self).__name__}, whose get_iterator makes one "
                         "of its own, but expected none: it would not hand out the weights."
                     )
-                iterator = Budgeted(iterator, session.budget)
+                iterator = _budgeted(self, session, iterator)
             if self.is_lean():
                 train_lean(self, session, iterator, prefix)
                 return
@@ -312,6 +312,17 @@ class SnapshotNet(NeuralNet):
     def __reduce__(self) -> tuple[object, ...]:
         # A class that mixed_net made cannot be imported by name: the class it was made from can.
         return _new_net, (getattr(type(self), "_mixed_into", type(self)),), self.__getstate__()
+
+
+def _budgeted(
+    net: SnapshotNet,
+    session: Session,
+    iterator: Batches,
+    take_weight: Callable[[torch.Tensor], None] | None = None,
+) -> Budgeted:
+    """Return the batches that a run may still take, each as the module is to see it."""
+    prepare = session.preparing(of_chains=isinstance(net.module_, Chains))
+    return Budgeted(iterator, session.budget, take_weight, prepare)
 
 
 class ClassifierNet(_compat.RawScores, SnapshotNet, NeuralNetClassifier):

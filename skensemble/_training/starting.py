@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from skensemble._nets.generators import Generators
-from skensemble._types import State
+from skensemble._types import State, View
 
 from .clock import Stopwatch
 from .elsewhere import Elsewhere
@@ -48,6 +48,7 @@ def make_run(
     n_judged: int = 0,
     is_heard: bool = False,
     n_per_cycle: int = 1,
+    transform: View | None = None,
 ) -> Run:
     """Make a run with its lanes; see :func:`make_lanes` and :class:`Run`.
 
@@ -64,6 +65,7 @@ def make_run(
         progress=progress,
         is_heard=is_heard,
         n_per_cycle=n_per_cycle,
+        transform=transform,
     )
     if stopwatch is None:
         elsewhere = Elsewhere(lanes, plan.plan, threads, cold=cold) if threads.n_tasks else None

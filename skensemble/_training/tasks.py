@@ -18,7 +18,7 @@ from skensemble._data.rows import ChainRows, ConvertedRows, DictRows, TensorRows
 from skensemble._nets.generators import Generators, as_in_a_fit
 from skensemble._nets.pickling import as_arrays
 from skensemble._nets.workers import in_threads
-from skensemble._types import Array, Batch, Options
+from skensemble._types import Array, Batch, Options, View
 from skensemble._warnings import own_filters
 
 from .interrupts import Interrupts
@@ -68,6 +68,8 @@ class Work(NamedTuple):
     is_heard: bool
     #: Snapshots of each cycle.
     n_per_cycle: int
+    #: Changes the features of batches, if anything does.
+    transform: View | None
     n_intra_op: int
     default_dtype: torch.dtype
 
@@ -85,6 +87,7 @@ class Work(NamedTuple):
             cold=cold,
             is_heard=lane.recorder.is_heard,
             n_per_cycle=lane.recorder.n_per_cycle,
+            transform=session.transform,
             n_intra_op=n_intra_op,
             default_dtype=torch.get_default_dtype(),
         )
@@ -228,6 +231,7 @@ class _Task:
             cold=work.cold,
             is_heard=work.is_heard,
             n_per_cycle=work.n_per_cycle,
+            transform=work.transform,
         )
         lane = Lane(work.net, self.rows, session)
         lane.n_epochs_before = work.n_epochs_before
