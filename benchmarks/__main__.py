@@ -56,6 +56,7 @@ ON_TABLES = (
     "scoring",
     "images",
     "convolution",
+    "augmentation",
     "blobs",
 )
 

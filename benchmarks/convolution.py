@@ -1,6 +1,7 @@
 """One convolutional network and five snapshots: our fit beside a loop by hand and TorchEnsemble."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,7 @@ from .timing import interleaved, ratios
 def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
     """Return a row for each set of images: seconds of the loop, and the ratios of our fit."""
     rows = []
-    for make, package in SETS.values():
-        if version_of([package]) is None or (smallest and make is not small_digits):
-            continue
-        images = make(0)
-        few = 200 if smallest else len(images.X)
-        images = images._replace(X=images.X[:few], y=images.y[:few], epochs=M if smallest else 20)
+    for images in sets_of(smallest, epochs=20):
         ways = {
             "ours": lambda images=images: estimator(images, 0).fit(images.X, images.y),
             "loop": lambda images=images: loop(images),
@@ -37,26 +33,51 @@ def run(repeats: int, smallest: bool, peers: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def loop(images: Images) -> list[dict[str, torch.Tensor]]:
-    """Train as a user of PyTorch does by hand over tensors in memory; return the snapshots."""
+def sets_of(smallest: bool, epochs: int) -> Iterator[Images]:
+    """Yield the sets whose packages are installed, for so many epochs; or few rows of one."""
+    for make, package in SETS.values():
+        if version_of([package]) is None or (smallest and make is not small_digits):
+            continue
+        images = make(0)
+        few = 200 if smallest else len(images.X)
+        yield images._replace(X=images.X[:few], y=images.y[:few], epochs=M if smallest else epochs)
+
+
+class Shuffled:
+    """Batches of tensors in memory, in a new order each time."""
+
+    def __init__(self, images: Images):
+        self.X, self.y = torch.from_numpy(images.X), torch.from_numpy(images.y)
+        self.batch_size = images.batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.y) / self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for index in torch.randperm(len(self.y)).split(self.batch_size):
+            yield self.X[index], self.y[index]
+
+
+def loop(images: Images, batches: Any = None) -> list[dict[str, torch.Tensor]]:
+    """Train as a user of PyTorch does by hand, and return the snapshots.
+
+    The batches are a DataLoader's; None: those of tensors in memory.
+    """
     torch.manual_seed(0)
-    rows, targets = torch.from_numpy(images.X), torch.from_numpy(images.y)
+    batches = Shuffled(images) if batches is None else batches
     module, criterion = images.network(), nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(
         module.parameters(), images.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
     )
-    steps = math.ceil(len(rows) / images.batch_size)
-    cycle, taken = images.epochs * steps // M, []
-    for epoch in range(images.epochs):
-        order = torch.randperm(len(rows))
-        for i in range(steps):
-            step = epoch * steps + i
-            index = order[i * images.batch_size : (i + 1) * images.batch_size]
+    cycle, step, taken = images.epochs * len(batches) // M, 0, []
+    for _ in range(images.epochs):
+        for X, y in batches:
             for group in optimizer.param_groups:
                 group["lr"] = images.lr / 2 * (1 + math.cos(math.pi * (step % cycle) / cycle))
             optimizer.zero_grad()
-            criterion(module(rows[index]), targets[index]).backward()
+            criterion(module(X), y).backward()
             optimizer.step()
-            if (step + 1) % cycle == 0:
+            step += 1
+            if step % cycle == 0:
                 taken.append({k: value.clone() for k, value in module.state_dict().items()})
     return taken

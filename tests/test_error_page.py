@@ -53,6 +53,10 @@ def partial_fits(*targets):
         model.partial_fit(X, y)
 
 
+def in_views():
+    return classify(module=Mlp, views=[None, torch.neg], n_chains=2, validation="cross")
+
+
 def regress(**parameters):
     return SnapshotEnsembleRegressor(**{**QUICK, **parameters}).fit(X, X[:, 0])
 
@@ -260,6 +264,11 @@ PROVOKE = {
     "Got n_cycles=… for": lambda: classify(n_cycles=500),
     "Got n_chains=… for": lambda: classify(X[:40], Y[:40], n_chains=80),
     "Got n_chains=… and validation": lambda: classify(n_chains=3, validation=KFold(4)),
+    "Got transform=… with": lambda: classify(transform=torch.neg),
+    "Got transform=…, which": lambda: classify(module=Mlp, transform=lambda X: X[1:]),
+    "Got views=…, but expected a list": lambda: classify(module=Mlp, views=[]),
+    "Got views=…, but expected none: the": lambda: in_views().to_onnx("model.onnx"),
+    "Got views=…, but expected none: columns": lambda: in_views().unseen_importance(X, Y),
     "Got validation=…": lambda: classify(validation=ShuffleSplit(3, random_state=0)),
     "Got validation=5": lambda: classify(validation=5),
     "Got validation=… and": lambda: classify(validation=GroupKFold(3)),
