@@ -3,6 +3,8 @@
 Each returns its members' probabilities for the test images, and the weights of their mean.
 """
 
+import contextlib
+import io
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -124,7 +126,8 @@ def fit_torch_ensemble(images: Images, seed: int) -> Any:
     model.set_criterion(nn.CrossEntropyLoss())
     model.set_optimizer("SGD", lr=images.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     epochs = images.epochs - images.epochs % M  # it wants as many in each cycle
-    model.fit(loader(images, seed), epochs=epochs, save_model=False, log_interval=10**9)
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints a line an epoch
+        model.fit(loader(images, seed), epochs=epochs, save_model=False, log_interval=10**9)
     return model
 
 

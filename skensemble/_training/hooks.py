@@ -180,7 +180,11 @@ class SnapshotRecorder(OfTheRun):
         if self.on_step is not None:
             self.on_step(loss)
         if self.is_heard:  # read at the end of the cycle: a GPU would wait for each
-            self.total = loss.double() + (0 if self.total is None else self.total)
+            if self.total is None:
+                is_short = loss.device.type == "mps"  # which knows no float64
+                dtype = torch.float32 if is_short else torch.float64
+                self.total = torch.zeros_like(loss, dtype=dtype)
+            self.total += loss
         if self.step != self.ends[len(self.states)]:
             if len(self.early) + 1 < self.n_per_cycle:
                 self._take_early(net)
