@@ -104,14 +104,15 @@ def test_a_search_gives_a_row_for_each_candidate_fold_and_cycle(iris, n_jobs):
     """They are the scores that one computes by hand."""
     X, y = iris
     monitor = ScoringMonitor(scoring="neg_log_loss")
-    model = SnapshotEnsembleClassifier(**THREE, n_chains=2).set_callbacks(monitor)
+    given = {**THREE, "n_cycles": 8, "n_chains": 2}
+    model = SnapshotEnsembleClassifier(**given).set_callbacks(monitor)
     pipeline = make_pipeline(StandardScaler(), model)
     name = type(model).__name__.lower()
     grid = {f"{name}__lr": [0.01, 0.02, 0.03], f"{name}__module__hidden": [(4,), (6,), (8,)]}
     folds = StratifiedKFold(3)
     GridSearchCV(pipeline, grid, cv=folds, n_jobs=n_jobs, refit=False).fit(X, y)
     rows = monitor.get_logs().data_as_pandas
-    assert len(rows) == 9 * 3 * 3
+    assert len(rows) == 9 * 3 * 8
     assert set(rows["task_name"]) == {"cycle"}
     # The place of a fit in the search: candidates outside, folds inside.
     by_fit = [part["neg_log_loss"].tolist() for _, part in rows.groupby("parent_task_id_path")]
