@@ -45,6 +45,6 @@ def draw(curves: dict[str, Rows], file: Path) -> None:
 
 if __name__ == "__main__":
     TOP = Path(__file__).parent.parent
-    stored = json.loads((TOP / "benchmarks" / "results" / "images.json").read_text())["rows"]
+    stored = json.loads((TOP / "benchmarks" / "results" / "images_claims.json").read_text())["rows"]
     found = {t.removesuffix(TITLE): rows for t, rows in stored.items() if t.endswith(TITLE)}
     draw(found, TOP / "docs" / "images" / "first_and_last_snapshots.png")
