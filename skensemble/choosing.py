@@ -23,8 +23,9 @@ def choose_members(
     estimator: NetParameters, fitted: Fitted, X: object, y: ArrayLike, weight: ArrayLike | None
 ) -> Fitted:
     """Weigh the members of an ensemble again, by other rows, and the rule and views of now."""
-    if estimator.views != fitted.views:
-        fitted = fitted.as_made_of({**fitted.resume.made_of, "views": estimator.views})
+    views = estimator._made_of()["views"]
+    if views != fitted.views:
+        fitted = fitted.as_made_of({**fitted.resume.made_of, "views": views})
     return Again.read(estimator, fitted, X, y, weight, rows="new").weigh(fitted)
 
 

@@ -169,15 +169,15 @@ class SnapshotEnsembleClassifier(ClassifierMixin, OnnxExport, ColumnImportance, 
     callbacks : list of skorch callbacks, default=None
         Callbacks to run. Copies of them are used; find these in ``net_.callbacks_``.
     transform : callable or nn.Module, default=None
-        Augmentation: what a `module` of your own sees of a training batch. It gets the features of
-        a batch on the `device`, a tensor of shape (n, ...) or a dict of them, and returns as many
-        rows; so do the transforms of torchvision's v2 and of kornia. It draws from torch's or
-        numpy's global generators, and is a parameter without an attribute, by ``get_params`` alone:
-        what has a method of this name is a transformer to scikit-learn.
+        Augmentation for a `module` of your own. It is called with the features of each training
+        batch, on `device`: a tensor of shape (n, ...) or a dict of tensors. It returns as many
+        rows. Transforms of torchvision's v2 and of kornia can be used. Random numbers should come
+        from torch's or numpy's global generator. Read it by ``get_params()["transform"]``: the
+        estimator has no attribute of this name, since scikit-learn would take it for a transformer.
     views : list of callables and None, default=None
-        Test-time augmentation: functions of the features of a batch, as for `transform`; None among
-        them stands for rows as they are. Each member predicts the mean over them, for unseen rows
-        too. ``views=[None, flip]`` takes twice as long at prediction.
+        Test-time augmentation for a `module` of your own: functions like `transform`. None stands
+        for the rows as they are. Each member predicts the mean over the views, for unseen rows
+        too. Two views double the time of prediction.
     device : str or torch.device, default="cpu"
         Where to train and predict. "auto": on a GPU where there is one.
     warm_start : bool, default=False

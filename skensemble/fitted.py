@@ -21,6 +21,7 @@ from ._nets.generators import on_named_device
 from ._nets.inference import (
     chunk_size,
     collect,
+    drawing_nothing,
     first_not_finite,
     is_known,
     member_values,
@@ -308,7 +309,8 @@ class Fitted:
 
         with on_named_device(net.device):
             is_safe = self.views is None and is_known(net)
-            return _finite(collect(source.n_samples, size, of_rows, is_safe=is_safe))
+            with drawing_nothing(self.views, net.device):
+                return _finite(collect(source.n_samples, size, of_rows, is_safe=is_safe))
 
     def _values(self, chunks: Iterator[Batch], members: NDArray[np.intp]) -> Iterator[torch.Tensor]:
         """Yield what these members say of the rows, a part after another: (members, rows, k)."""

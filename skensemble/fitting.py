@@ -83,6 +83,7 @@ def fit_members(
                 is_heard=call.is_heard,
                 n_per_cycle=int(estimator.snapshots_per_cycle),
                 transform=estimator._named("transform"),
+                views=estimator.views,
             )
             if estimator.restart == "star":
                 begin_from_first(run, None if before is None else before.states(0))

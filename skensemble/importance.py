@@ -211,7 +211,7 @@ def _check_is_table(data: Examples, fitted: Fitted) -> ArrayInput:
     if fitted.views is not None:
         raise ValueError(
             f"Got views={short(fitted.views)}, but expected none: columns are switched off in rows "
-            "as they are. sklearn.inspection.permutation_importance heeds views."
+            "as they are. sklearn.inspection.permutation_importance uses the views."
         )
     if not fitted.targets.is_loss_known:
         raise ValueError(

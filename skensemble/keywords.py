@@ -1,5 +1,6 @@
 """Parameters by prefix, as in skorch: kept, named, and refused with the nearest name."""
 
+import copy
 import difflib
 import functools
 import inspect
@@ -12,10 +13,13 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 from skorch import NeuralNet
+from torch import nn
 
 from ._compat import HasMethods, Interval, InvalidParameterError, StrOptions
 from ._types import Options
 from ._warnings import short as short
+from .foreign_names import FOREIGN, FOREIGN_LOSSES
+from .foreign_names import INSTEAD_OF as INSTEAD_OF
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -57,88 +61,6 @@ WITHOUT_EFFECT = {
     "iterator_valid": "rows that are only predicted come in batches of the estimator's own",
     "classes": "the classes are those of y, or of classes= in partial_fit",
 }
-
-
-def _inverted(table: dict[str, str]) -> dict[str, str]:
-    """Return by each word of a table's values the key that it stands under."""
-    return {word: key for key, words in table.items() for word in words.split()}
-
-
-#: What other libraries call what has another name, or another place, here.
-_ELSEWHERE = {
-    "lr": "learning_rate learning_rate_init eta eta0 base_lr max_lr",
-    "max_epochs": "max_iter epochs n_epochs num_epochs iterations num_iterations n_iter",
-    "n_cycles (snapshots of one run) or n_chains (networks)": (
-        "n_estimators num_boost_round num_trees n_ensemble n_networks n_models ensemble_size"
-    ),
-    "module__hidden": (
-        "hidden_layer_sizes hidden_sizes hidden_units hidden_dims hidden_size layers n_hidden "
-        "num_leaves max_depth depth"
-    ),
-    "module__dropout": "dropout p_drop dropout_rate",
-    "fit(X, y, X_val=..., y_val=...)": "eval_set eval_X eval_y validation_data X_val y_val",
-    "validation": "validation_fraction valid_fraction validation_split train_split cv n_folds",
-    "n_iter_no_change": "patience early_stopping_rounds od_wait tol",
-    "optimizer": "solver",
-    "optimizer__weight_decay": "alpha weight_decay l2 reg_lambda l2_leaf_reg l2_regularization",
-    "optimizer__momentum with optimizer='sgd'": "momentum nesterovs_momentum",
-    "criterion": "loss loss_function loss_fn objective",
-    "module": "model network estimator base_estimator net_module",
-    "categorical_features": "cat_features categorical_feature cat_cols enable_categorical",
-    "class_weight": "scale_pos_weight is_unbalance auto_class_weights class_weights",
-    "random_state": "seed random_seed",
-    "scoring": "eval_metric eval_metrics metric metrics scorer custom_metric",
-    "decision": "threshold decision_threshold tuned_threshold",
-    "device": "task_type tree_method gpu use_gpu device_type",
-    "verbose": "silent verbosity logging_level",
-    "batch_size": "batchsize bs",
-    "cycle_mult": "T_mult",
-    "schedule__min_lr": "eta_min min_lr base_rate",
-    "schedule__burn_in_epochs": "warmup warmup_epochs burn_in_epochs",
-    "n_cycles": "n_snapshots num_cycles T_0",
-    "table__max_categories": "max_categories max_bins",
-    "module (a network of your own)": "activation activation_fn batch_norm num_layers n_layers",
-    "checkpoint_dir": "checkpoint checkpoint_path save_snapshot snapshot_file train_dir save_dir",
-    "time_limit": (
-        "max_time timeout time_budget max_seconds max_runtime_secs max_time_mins time_limit_s "
-        "total_time_limit time_left_for_this_task per_run_time_limit fit_time_limit "
-        "max_train_time training_time_limit"
-    ),
-    "n_jobs": "nthread num_threads thread_count n_threads",
-}
-_FOREIGN = _inverted(_ELSEWHERE)
-
-#: What other libraries call torch's losses.
-_LOSSES = {
-    "crossentropy": (
-        "log_loss logloss softmax binary_crossentropy categorical_crossentropy logistic deviance"
-    ),
-    "mse": "squared_error mean_squared_error squared_loss rmse l2 reg:squarederror",
-    "l1": "mae absolute_error mean_absolute_error",
-    "poissonnll": "poisson",
-    "gaussiannll": "gaussian",
-}
-_FOREIGN_LOSSES = _inverted(_LOSSES)
-
-#: What to do in place of asking for an attribute that other libraries have.
-_INSTEAD = {
-    "take predict_proba of a classifier": "decision_function",
-    "take sklearn.inspection.permutation_importance": "feature_importances_ coef_ coefs_",
-    "take save(path)": "save_model save_params to_pickle dump save_weights save_pretrained",
-    "take skensemble.load(path)": "load load_model load_params load_weights from_pretrained",
-    "take to_onnx(path)": "export export_onnx to_onnx_model onnx_export",
-    "take snapshots_ or net_": "estimators_ module_ model_ state_dict parameters modules",
-    "take history_": "loss_curve_ history evals_result_ train_history_ validation_scores_",
-    "take validation_score_": "best_score_ oob_score_ best_loss_",
-    "take n_iter_ (epochs) or n_cycles_": "best_iteration_ n_estimators_ best_epoch_",
-    "take score(X, y)": "evaluate",
-    "a regressor predicts values, and SnapshotEnsembleClassifier has it": (
-        "predict_proba predict_log_proba staged_predict_proba"
-    ),
-    "fit sets up everything": "compile train eval summary build",
-    "set device='cuda'": "cuda to cpu",
-}
-INSTEAD_OF = _inverted(_INSTEAD)
 
 
 class ScorerNames(StrOptions):
@@ -219,7 +141,7 @@ def find_by_name(
     if found is None:
         names = {*known, *others}
         choices = ", ".join(repr(key) for key in sorted(names))
-        foreign = _FOREIGN_LOSSES.get(name.lower()) if suffix else None
+        foreign = FOREIGN_LOSSES.get(name.lower()) if suffix else None
         hint = f" Did you mean {foreign!r}?" if foreign else nearest(name.lower(), names)
         raise InvalidParameterError(
             f"Got {parameter}={short(name)}, but expected a class of {home.__name__} or its name: "
@@ -270,7 +192,7 @@ def naming_strangers(method: Callable[_P, _T]) -> Callable[_P, _T]:
     def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         for name in kwargs:
             if name not in taken:
-                near = _FOREIGN.get(name) or "".join(difflib.get_close_matches(name, taken, n=1))
+                near = FOREIGN.get(name) or "".join(difflib.get_close_matches(name, taken, n=1))
                 raise TypeError(
                     f"Got {name}={short(kwargs[name])}, an unexpected keyword argument of "
                     f"{method.__name__}(), but expected one of {', '.join(sorted({*taken}))}."
@@ -313,8 +235,8 @@ class KeywordParameters(BaseEstimator):
                 return f": {error.__cause__ or error}"
         if name in INSTEAD_OF:
             return f": {INSTEAD_OF[name]}."
-        if name in _FOREIGN:
-            return f". Did you mean {_FOREIGN[name]}?"
+        if name in FOREIGN:
+            return f". Did you mean {FOREIGN[name]}?"
         near = nearest(name, {key for key in [*dir(type(self)), *vars(self)] if key[0] != "_"})
         return "." + near if near else ""
 
@@ -361,9 +283,23 @@ class KeywordParameters(BaseEstimator):
         # BaseEstimator's own would ask for each by getattr.
         named = {name: self._named(name) for name in self._get_param_names()}
         for name, value in list(named.items()) if deep else []:
-            if hasattr(value, "get_params") and not isinstance(value, type):
+            if hasattr(value, "get_params") and not isinstance(value, type | nn.Module):
                 named |= {f"{name}__{key}": inner for key, inner in value.get_params().items()}
         return {**named, **self._keywords()}
+
+    def __sklearn_clone__(self) -> Self:
+        """Clone as scikit-learn does, but for modules, which may have a `get_params` of their own.
+
+        Some of torchvision's transforms have one, which draws numbers.
+        """
+        given = self.get_params(deep=False)
+        apart = {name: value for name, value in given.items() if _has_module(value)}
+        bare = object.__new__(type(self))
+        bare.__dict__.update(self.__dict__)
+        made: Self = super(
+            KeywordParameters, bare.set_params(**dict.fromkeys(apart))
+        ).__sklearn_clone__()
+        return made.set_params(**copy.deepcopy(apart))
 
     def set_params(self, **params: object) -> Self:
         """Set parameters of this estimator, those by prefix included.
@@ -405,6 +341,12 @@ class KeywordParameters(BaseEstimator):
         return {k.removeprefix(start): v for k, v in keywords if k.startswith(start)}
 
 
+def _has_module(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return any(isinstance(part, nn.Module) for part in value)
+    return isinstance(value, nn.Module)
+
+
 def unexpected(name: str, known: Iterable[str], *value: object) -> str:
     """Word the error for a name, and its value, that nothing takes; with the nearest name."""
     known = {*known}
@@ -436,7 +378,7 @@ def _near(name: str, known: set[str]) -> str | None:
             return f"{prefixes[0]}__{rest}"
     nested = {k.partition("__")[2]: k for k in sorted(known) if "__" in k}
     own = rest if is_nested else name
-    ours = _FOREIGN.get(own)
+    ours = FOREIGN.get(own)
     is_open = not nested or (not is_nested and bool(ours) and not str(ours).startswith("module__"))
     if ours in known or (ours and is_open):
         return ours

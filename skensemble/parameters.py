@@ -85,7 +85,10 @@ _HINTS: dict[str, dict[type, str]] = {
     "n_jobs": {object: "-1 is one for each CPU."},
     "net": {object: "Give a class derived from it, not an instance or a name."},
     "callbacks": {object: "Make a list of callbacks of skorch: [EarlyStopping()], for one."},
-    "transform": {list: "Give one function, such as torch.nn.Sequential of them."},
+    "transform": {
+        list: "Give one function, such as torch.nn.Sequential of them.",
+        object: "Of batches; a transformer of tables stands before the estimator, in a Pipeline.",
+    },
     "views": {object: "Make a list of functions: [None, flip], where None is rows as they are."},
     "device": {int: "Give its name: 'cuda:{value}'."},
     "random_state": {np.random.Generator: "Draw an integer: int(rng.integers(2**31))."},
@@ -250,18 +253,19 @@ class NetParameters(KeywordParameters, metaclass=ABCMeta):
     def _made_of(self) -> Options:
         """Return the parameters that a net is made of; they cannot change while it goes on."""
         names = ["module", "optimizer", "criterion", "net", "n_chains", "categorical_features"]
-        names += ["snapshots_per_cycle", "views"] + [
+        names += ["snapshots_per_cycle"] + [
             name
             for name in self._keywords()
             if name.split("__")[0] in ("module", "optimizer", "criterion", "table", "net")
             and name != "optimizer__lr"
         ]
-        return {name: getattr(self, name) for name in names}
+        made_of = {name: getattr(self, name) for name in names}
+        return {**made_of, "views": None if self.views is None else tuple(self.views)}
 
     def _check_unchanged(self, then: Options) -> None:
         """Refuse to go on with a net that the parameters of now would not make."""
         now = self._made_of()
-        for name in sorted({*now, *then}):
+        for name in sorted({*now, *then} - {"views"}):  # all cycles are judged in those of now
             if not _is_same(now.get(name), then.get(name)):
                 raise ValueError(
                     f"Got {name}={short(now.get(name))} for an ensemble that goes on, but expected "

@@ -15,8 +15,9 @@ from ._nets.chains import Chains, join_chains, slices_of
 from ._nets.generators import Generators, as_in_a_fit, chain_seed
 from ._nets.modules import call_module
 from ._nets.snapshots import Snapshots, load_state, module_of, state_of
+from ._nets.transforms import at_home, augment
 from ._training.net import SnapshotNet, copy_net
-from ._types import Array, Batch, Floats, State
+from ._types import Array, Batch, Floats, State, View
 from .fitted import Fitted
 from .weighing import of_members
 
@@ -112,10 +113,12 @@ class StatisticsRows:
         All rows, as the module takes them.
     of_chain : sequence of ndarray
         For each chain the numbers of its rows.
+    transform : callable, default=None
+        What makes of a batch what the module sees in training.
     """
 
-    def __init__(self, X: Features, of_chain: Sequence[Array]):
-        self.X, self.of_chain = X, of_chain
+    def __init__(self, X: Features, of_chain: Sequence[Array], transform: View | None = None):
+        self.X, self.of_chain, self.transform = X, of_chain, transform
 
     def renew(self, fitted: Fitted, state: State, chain: int) -> State:
         """Return a state of a chain with statistics that belong to its parameters."""
@@ -127,7 +130,10 @@ class StatisticsRows:
         own = net.with_module(module)
         seed = chain_seed(fitted.resume.seed, chain)
 
+        transform = at_home(self.transform, device)
+
         def call(X: Batch) -> object:
+            X = X if transform is None else augment(transform, X, of_chains=False)
             return call_module(module, X) if net.infers_plainly() else own.infer(X)
 
         with as_in_a_fit(device, is_private=False):

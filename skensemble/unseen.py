@@ -14,7 +14,13 @@ from torch.utils.data import DataLoader, Subset
 from ._data.rows import DatasetRows, Features
 from ._data.sources import DatasetInput
 from ._data.targets import Targets
-from ._nets.inference import chunk_size, first_not_finite, is_known, member_values
+from ._nets.inference import (
+    chunk_size,
+    drawing_nothing,
+    first_not_finite,
+    is_known,
+    member_values,
+)
 from ._nets.snapshots import Snapshots
 from ._nets.workers import in_threads
 from ._training.net import SnapshotNet
@@ -359,6 +365,10 @@ class UnseenRows:
         The snapshots are those of all chains of one cycle, of the next, …; a cycle may have
         several of each chain.
         """
+        with drawing_nothing(self.views, self.net.device):
+            return self._predict_by_chain(snapshots, n_cycles)
+
+    def _predict_by_chain(self, snapshots: Snapshots, n_cycles: int) -> list[Array]:
         total = _Total(self, n_cycles)
         tasks = [
             functools.partial(self._predict_rows, snapshots, chain, rows, total)

@@ -49,7 +49,7 @@ FLOORS = [
     {"_training"},
     {"_data"},
     {"networks", "members", "keywords", "_uncertainty", "mean_losses"},
-    {"measures"},
+    {"measures", "foreign_names"},
     {"_nets"},
     {"schedules", "defaults", "metrics", "_compat"},
     {"_warnings"},

@@ -266,6 +266,9 @@ PROVOKE = {
     "Got n_chains=… and validation": lambda: classify(n_chains=3, validation=KFold(4)),
     "Got transform=… with": lambda: classify(transform=torch.neg),
     "Got transform=…, which": lambda: classify(module=Mlp, transform=lambda X: X[1:]),
+    "Got transform=…, which made batches": lambda: classify(
+        module=Mlp, n_chains=2, transform=lambda X: X[:, : 2 + (X[0, 0] > X[-1, 0])]
+    ),
     "Got views=…, but expected a list": lambda: classify(module=Mlp, views=[]),
     "Got views=…, but expected none: the": lambda: in_views().to_onnx("model.onnx"),
     "Got views=…, but expected none: columns": lambda: in_views().unseen_importance(X, Y),

@@ -10,17 +10,19 @@ from conftest import Mlp, same
 from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from skorch import NeuralNetClassifier
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from torch import nn
 from torch.utils.data import TensorDataset
 
 import skensemble
 from skensemble import SnapshotEnsembleClassifier, SnapshotEnsembleRegressor
 from skensemble._nets.transforms import augment
+from skensemble.averaging import average_weights, swag
+from skensemble.display import InterpolationDisplay
 
 #: Functions here that a file may name.
 NAMED = [f"{__name__}.{name}" for name in ("flip", "noisy", "left", "right")]
@@ -275,14 +277,12 @@ def test_a_regressor_averages_values(diabetes):
 
 def test_what_the_module_is_given_may_have_another_shape(images, tmp_path):
     """A crop: the module never sees whole images."""
-    crops = [left, right]
-    model = SnapshotEnsembleClassifier(Convolutions, transform=left, views=crops, **QUICK)
-    model.fit(*images)
+    model = fit_crops(images)
     assert model.predict_proba(images[0][:5]).shape == (5, 10)
     model.save(tmp_path / "crops")
     again = skensemble.load(tmp_path / "crops", module=Convolutions, trusted=NAMED)
     np.testing.assert_array_equal(again.predict(images[0]), model.predict(images[0]))
-    assert again.get_params()["views"] == crops
+    assert again.get_params()["views"] == [left, right]
 
 
 def left(X):
@@ -291,6 +291,97 @@ def left(X):
 
 def right(X):
     return X[..., 2:]
+
+
+def double_in_place(X):
+    return X.mul_(2)
+
+
+def test_a_view_that_works_in_place_changes_no_row(images):
+    X, y = images
+    given = X.copy()
+    model = fit((X, y), views=[double_in_place, None], validation=0.3)
+    model.predict(X)
+    np.testing.assert_array_equal(X, given)
+    plain = fit((X, y), views=[double, None], validation=0.3)
+    np.testing.assert_allclose(model.predict_proba(X), plain.predict_proba(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"validation": "cross", "n_chains": 2}])
+def test_a_view_that_draws_moves_no_training(images, options):
+    given = {"transform": noisy, "early_stopping": False, **options}
+    one, other = fit(images, views=[noisy, None], **given), fit(images, **given)
+    assert same(one.snapshots_, other.snapshots_)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    one.predict(images[0])
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
+
+
+@pytest.mark.parametrize("options", [{"validation": "last"}, {"validation": KFold(2)}])
+def test_monitored_rows_are_seen_in_the_first_view(images, options):
+    """Those of the loss of unseen rows after each epoch, and a callback's own predictions."""
+    X, y = images
+    scoring = EpochScoring("accuracy", name="accuracy", use_caching=False)
+    given = {"callbacks": [EarlyStopping(patience=99), ("own", scoring)], **options}
+    one = fit((X, y), transform=double, views=[double], **given)
+    other = fit((2 * X, y), **given)
+    for name in ("valid_loss", "accuracy"):
+        np.testing.assert_allclose(one.history_[:, name], other.history_[:, name], rtol=1e-5)
+    crops = fit_crops(images, callbacks=[EarlyStopping()], **options)
+    assert np.isfinite(crops.history_[:, "valid_loss"]).all()
+
+
+def double(X):
+    return 2 * X
+
+
+def fit_crops(images, network=Convolutions, **parameters):
+    model = SnapshotEnsembleClassifier(
+        network, transform=left, views=[left, right], **QUICK, **parameters
+    )
+    return model.fit(*images)
+
+
+class Normalised(Convolutions):
+    def __init__(self):
+        super().__init__()
+        self.layers.insert(1, nn.BatchNorm2d(4))
+
+
+def test_statistics_are_those_of_augmented_rows(images):
+    X, y = images
+    for make in (average_weights, functools.partial(swag, n_samples=2, random_state=0)):
+        given = {"members": 2}
+        one = make(fit_crops(images, Normalised), X, **given)
+        cut = np.ascontiguousarray(X[..., :6])
+        plain = SnapshotEnsembleClassifier(Normalised, **QUICK).fit(cut, y)
+        other = make(plain, cut, **given)
+        assert same(one.snapshots_, other.snapshots_)
+    model = fit_crops(images, Normalised)
+    assert np.isfinite(InterpolationDisplay.from_estimator(model, X, y, n_points=3).losses).all()
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda X: X[..., : int(torch.randint(5, 8, ()))],
+        lambda X: {"X": X} if X[0, 0, 0, 0] == X.max() else {"X": X, "Z": X},
+    ],
+)
+def test_chains_together_need_one_shape(transform):
+    X = torch.randn(6, 5, 1, 8, 8)
+    X[::2, 0, 0, 0, 0] = 99.0
+    said = r"Got transform=.*, which made batches of different shapes for chains that train"
+    with pytest.raises(ValueError, match=said):
+        augment(transform, X, of_chains=True)
+
+
+def test_chains_together_may_come_as_dicts():
+    X = {"a": torch.randn(2, 5, 3), "b": torch.randn(2, 5, 3)}
+    assert torch.equal(augment(lambda X: X["a"], X, of_chains=True), X["a"])
+    made = augment(lambda X: {"c": X}, X["a"], of_chains=True)
+    assert torch.equal(made["c"], X["a"])
 
 
 def test_votes_are_taken_over_views(images):
@@ -321,12 +412,39 @@ def test_an_estimator_with_a_transform_is_no_transformer(images):
     assert not hasattr(search, "transform")
 
 
-def test_views_stay_those_of_the_first_call(images):
-    model = fit(images, views=[None, flip])
-    with pytest.raises(ValueError, match=r"Got views=None for an ensemble that goes on"):
-        model.set_params(views=None).partial_fit(*images)
-    model.set_params(views=[None, flip], transform=noisy).partial_fit(*images)  # may change
+class Drawing(nn.Module):
+    """As some transforms of torchvision: they draw by a `get_params` of their own."""
+
+    @staticmethod
+    def get_params(most, size):
+        return int(torch.randint(-most, most + 1, ())) % size
+
+    def forward(self, X):
+        return torch.roll(X, self.get_params(1, X.shape[-1]), -1)
+
+
+def test_a_transform_with_get_params_of_its_own_is_no_estimator(images):
+    model = SnapshotEnsembleClassifier(network, transform=Drawing(), views=[None, Drawing()])
+    model.set_params(**QUICK)
+    copy = clone(model)
+    assert isinstance(copy.get_params()["transform"], Drawing)
+    assert copy.get_params()["transform"] is not model.get_params()["transform"]
+    assert isinstance(copy.views[1], Drawing)
+    assert model.get_params()["transform"] is not None
+    assert "transform__most" not in make_pipeline(model).get_params()
+    assert "transform" in model._repr_html_()
+    assert GridSearchCV(model, {"n_cycles": [1, 2]}, cv=2).fit(*images).best_score_ > 0
+
+
+def test_a_further_call_may_have_other_views(images):
+    model = fit(images, views=(None, flip))
+    model.set_params(views=[None], transform=noisy).partial_fit(*images)
     assert model.n_cycles_ == 3
+    plain = fit(images)
+    plain.set_params(transform=noisy).partial_fit(*images)
+    np.testing.assert_array_equal(model.predict_proba(images[0]), plain.predict_proba(images[0]))
+    model.views.append(flip)  # until the next call
+    np.testing.assert_array_equal(model.predict_proba(images[0]), plain.predict_proba(images[0]))
 
 
 def test_files_and_checkpoints(images, tmp_path):

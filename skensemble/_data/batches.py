@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from skensemble._types import Batch, Options
+from skensemble._nets.inference import first_view
+from skensemble._types import Batch, Options, Views
 
 from .rows import ChainRows, DatasetRows, Features, TensorRows, WeightedRows
 
@@ -213,6 +214,20 @@ class Budgeted:
                 X, *batch = batch
                 batch = [self.prepare(X), *batch]
             yield tuple(batch)
+
+
+class InFirstView:
+    """The batches of an iterator, each in the first of several views."""
+
+    def __init__(self, iterator: Batches, views: Views):
+        self.iterator, self.views = iterator, views
+
+    def __len__(self) -> int:
+        return len(self.iterator)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for X, *others in self.iterator:
+            yield first_view(self.views, X), *others
 
 
 def training_batches(

@@ -191,6 +191,17 @@ def forked(device: torch.device | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def left_as_found(device: torch.device | None) -> Iterator[None]:
+    """Restore what the network and code of the user's draw from, numpy's generator too."""
+    with forked(device):
+        state = np.random.get_state()
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
+
+
+@contextlib.contextmanager
 def as_in_a_fit(device: torch.device, *, is_private: bool) -> Iterator[None]:
     """Take turns, and leave torch's modes: a user may call from within one of them.
 
@@ -214,9 +225,5 @@ def taking_turns(device: torch.device, *, is_private: bool = False) -> Iterator[
     if is_private:
         yield
         return
-    with _turn.taken(), forked(device):
-        state = np.random.get_state()
-        try:
-            yield
-        finally:
-            np.random.set_state(state)
+    with _turn.taken(), left_as_found(device):
+        yield

@@ -16,9 +16,10 @@ from skensemble._compat import is_hooked, uncompiled
 from skensemble._types import Array, Batch, Floats, State, Views
 
 from .by_hand import shorten_sequences
+from .generators import left_as_found
 from .modules import computes_members, computes_without, copy_of
 from .snapshots import Place, Snapshots, named_tensors, places, stack_tensors
-from .transforms import see
+from .transforms import at_home, see
 from .workers import briefly_single, in_threads, usable_cpus
 
 #: Rows that every member predicts before the next ones are fetched: few enough for the cache.
@@ -78,8 +79,21 @@ def member_outputs(
 
 
 def first_view(views: Views | None, X: Batch) -> Batch:
-    """Return rows in the first view: what the module is given of rows at prediction."""
-    return X if views is None else see("views", views[0], X)
+    """Return rows in the first view, as the module may be given them at prediction."""
+    if views is None:
+        return X
+    tensor = next(iter(X.values())) if isinstance(X, dict) else X
+    with left_as_found(tensor.device):
+        return see("views", at_home(views[0], tensor.device), X)
+
+
+def drawing_nothing(
+    views: Views | None, device: str | torch.device | None
+) -> contextlib.AbstractContextManager[None]:
+    """Leave all generators as found, where a view may draw from them."""
+    return (
+        contextlib.nullcontext() if views is None else left_as_found(torch.device(device or "cpu"))
+    )
 
 
 def member_values(
@@ -99,6 +113,9 @@ def member_values(
         for outputs in member_outputs(net, snapshots, members, batches):
             yield values_of(outputs.cpu())
         return
+    device = torch.device(net.device or "cpu")
+    if device.type != "cpu":
+        views = [at_home(view, device) for view in views]
     seen = (see("views", view, X) for X in batches for view in views)
     in_views = member_outputs(net, snapshots, members, seen)
     for outputs in in_views:

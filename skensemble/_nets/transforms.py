@@ -11,8 +11,8 @@ from skensemble._warnings import short
 from .modules import copy_of
 
 
-def at_home(transform: View, device: torch.device) -> View:
-    """Return a transform to be used in a run on this device; a module is copied there."""
+def at_home(transform: View | None, device: torch.device) -> View | None:
+    """Return a function to be used in a run on this device; a module is copied there."""
     return copy_of(transform).to(device) if isinstance(transform, nn.Module) else transform
 
 
@@ -25,18 +25,34 @@ def augment(transform: View, X: Batch, *, of_chains: bool) -> Batch:
         if not of_chains:
             return see("transform", transform, X)
         if isinstance(X, torch.Tensor):
-            return torch.stack([see("transform", transform, own) for own in X])
+            return _stacked(transform, [see("transform", transform, own) for own in X])
         n_chains = len(next(iter(X.values())))
         chains = [{name: part[k] for name, part in X.items()} for k in range(n_chains)]
-        made = [see("transform", transform, own) for own in chains]
-        return {name: torch.stack([own[name] for own in made]) for name in made[0]}
+        return _stacked(transform, [see("transform", transform, own) for own in chains])
+
+
+def _stacked(transform: View, chains: list[Any]) -> Batch:
+    """Put the batches of all chains into one, chains first."""
+    first = chains[0]
+    try:
+        if isinstance(first, dict):
+            names = dict.fromkeys(name for own in chains for name in own)
+            return {name: torch.stack([own[name] for own in chains]) for name in names}
+        return torch.stack(chains)
+    except (RuntimeError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"Got transform={short(transform)}, which made batches of different shapes for chains "
+            "that train together, but expected one shape for all of a step. Train with n_chains=1 "
+            "if the shape is random."
+        ) from error
 
 
 def see(parameter: str, view: View | None, X: Batch) -> Any:
     """Return what a function of the user's makes of a batch; refuse what has other rows."""
     if view is None:
         return X
-    made: Any = view(X)
+    # What works in place is not to change the user's rows, nor what the next view sees.
+    made: Any = view(_copy(X) if parameter == "views" else X)
     if _n_rows(made) != _n_rows(X):
         what = f"{type(made).__name__}" if _n_rows(made) is None else f"{_n_rows(made)} rows"
         raise ValueError(
@@ -45,6 +61,12 @@ def see(parameter: str, view: View | None, X: Batch) -> Any:
             "rows: a tensor, or a dict of tensors."
         )
     return made
+
+
+def _copy(X: Batch) -> Batch:
+    if isinstance(X, dict):
+        return {name: part.clone() for name, part in X.items()}
+    return X.clone() if isinstance(X, torch.Tensor) else X
 
 
 def _n_rows(X: object) -> int | None:

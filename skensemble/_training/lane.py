@@ -7,7 +7,7 @@ from skensemble._data.rows import RowsOfChains, TensorRows
 from skensemble._nets.chains import Chains, join_chains, split_chains
 from skensemble._nets.generators import Generators
 from skensemble._nets.losses import WeightedLoss
-from skensemble._types import State, View
+from skensemble._types import State, View, Views
 
 from .hooks import Diverged
 from .interrupts import Interrupts
@@ -143,11 +143,13 @@ def make_lanes(
     is_heard: bool = False,
     n_per_cycle: int = 1,
     transform: View | None = None,
+    views: Views | None = None,
 ) -> list[Lane]:
     """Make a lane for each net, of one chain or of several that train as one.
 
     `valid` has for each chain the rows for callbacks that monitor unseen ones, and each takes
-    `n_per_cycle` snapshots in a cycle. `transform` changes the features of training batches.
+    `n_per_cycle` snapshots in a cycle. `transform` changes the features of training batches,
+    and rows that are monitored are seen in the first of `views`.
     """
     lanes: list[Lane] = []
     for net, rows, group in zip(ready.nets, ready.parts(), ready.groups(), strict=True):
@@ -166,6 +168,7 @@ def make_lanes(
             is_heard=is_heard,
             n_per_cycle=n_per_cycle,
             transform=transform,
+            views=views,
         )
         lanes.append(Lane(net, rows, session))
     return lanes

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from skensemble import _compat
-from skensemble._data.batches import Batches, BatchIterator, Budgeted, training_batches
+from skensemble._data.batches import Batches, BatchIterator, Budgeted, InFirstView, training_batches
 from skensemble._data.rows import DatasetRows, RowsOfChains, TensorRows
 from skensemble._nets.chains import Chains
 from skensemble._nets.generators import forked
@@ -142,7 +142,9 @@ class SnapshotNet(NeuralNet):
         if isinstance(dataset, RowsOfChains):
             return dataset
         if not training:
-            return self._later_iterator(dataset)
+            later = self._later_iterator(dataset)
+            views = None if self.session_ is None else self.session_.views
+            return later if views is None else InFirstView(later, views)
         session = self.session_
         weighted = getattr(dataset, "weight", None) is not None
         if self.iterator_train is DataLoader:

@@ -8,7 +8,7 @@ from skensemble._data.batches import Budget
 from skensemble._data.rows import RowsOfChains, TensorRows
 from skensemble._nets.generators import Generators
 from skensemble._nets.transforms import at_home, augment
-from skensemble._types import Batch, View
+from skensemble._types import Batch, View, Views
 from skensemble.schedules import Plan
 
 from .hooks import CyclicRate, SnapshotRecorder
@@ -38,6 +38,7 @@ class Session:
         is_heard: bool = False,
         n_per_cycle: int = 1,
         transform: View | None = None,
+        views: Views | None = None,
     ):
         self.rate = CyclicRate(plan.fractions, interrupts)
         self.recorder = SnapshotRecorder(
@@ -53,6 +54,8 @@ class Session:
         self.progress = progress
         self.generators, self.probe_rows, self.valid = generators, probe_rows, valid
         self.is_stopped = False
+        #: In the first of which the rows are monitored that are unseen; None: as they are.
+        self.views = views
         #: As it was given: it goes to workers.
         self.transform = transform
         self._at_home = None if transform is None else at_home(transform, generators[0].device)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from skensemble._nets.generators import Generators
-from skensemble._types import State, View
+from skensemble._types import State, View, Views
 
 from .clock import Stopwatch
 from .elsewhere import Elsewhere
@@ -49,6 +49,7 @@ def make_run(
     is_heard: bool = False,
     n_per_cycle: int = 1,
     transform: View | None = None,
+    views: Views | None = None,
 ) -> Run:
     """Make a run with its lanes; see :func:`make_lanes` and :class:`Run`.
 
@@ -66,6 +67,7 @@ def make_run(
         is_heard=is_heard,
         n_per_cycle=n_per_cycle,
         transform=transform,
+        views=views,
     )
     if stopwatch is None:
         elsewhere = Elsewhere(lanes, plan.plan, threads, cold=cold) if threads.n_tasks else None

@@ -20,7 +20,7 @@ from skorch import NeuralNet
 from skorch.utils import to_device
 
 from skensemble._compat import optimizers_of, set_training, step_optimizer
-from skensemble._data.batches import BatchIterator, Budgeted
+from skensemble._data.batches import BatchIterator, Budgeted, InFirstView
 from skensemble._data.rows import RowsOfChains
 from skensemble._nets.by_hand import bare_step, gradient_by_hand
 from skensemble._nets.chains import Chains
@@ -54,7 +54,7 @@ def validate_chains(net: NeuralNet, rows: RowsOfChains, prefix: str) -> None:
     with torch.no_grad():
         for k, own in enumerate(rows):
             if len(own):
-                for X, y in BatchIterator(own, net.batch_size):
+                for X, y in InFirstView(BatchIterator(own, net.batch_size), net.session_.views):
                     losses.append(net.criterion_(net.module_.of_chain(k, X), y))
                     sizes.append(len(y))
     _record(net, prefix, torch.stack(losses).tolist(), sizes)

@@ -284,8 +284,9 @@ def _statistics(
             "training, from which its statistics come: call it with these alone, and then "
             "refit_members with the new ones."
         )
+    transform = estimator._named("transform")
     if again is not None:
-        return StatisticsRows(fitted.intake.rows(again.data.source), again.trained)
+        return StatisticsRows(fitted.intake.rows(again.data.source), again.trained, transform)
     _, source = estimator._read(X)
     everyone = [np.arange(source.n_samples)] * fitted.n_chains
-    return StatisticsRows(fitted.intake.rows(source), everyone)
+    return StatisticsRows(fitted.intake.rows(source), everyone, transform)

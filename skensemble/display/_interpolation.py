@@ -354,4 +354,5 @@ def _statistics_rows(
     if X_train is not None:
         _, source = model._read(seen_by_last(estimator, X_train))
     X = fitted.intake.rows(source)
-    return StatisticsRows(X, [np.arange(len(X))] * fitted.n_chains)
+    everyone = [np.arange(len(X))] * fitted.n_chains
+    return StatisticsRows(X, everyone, model._named("transform"))
