@@ -87,6 +87,30 @@ def averaged(make: str) -> Way:
     return Way(run)
 
 
+def made_of(make: Callable[[Any, Images], Any], **parameters: Any) -> Way:
+    """Return a way that makes another ensemble of a fit with these parameters."""
+
+    def run(images: Images, seed: int) -> Members:
+        made = make(estimator(images, seed, **parameters).fit(images.X, images.y), images)
+        return made.predict_members(images.X_test), made.member_weights_
+
+    return Way(run)
+
+
+def pruned(model: Any, images: Images) -> Any:
+    """Keep the three cycles that predict the rows best that were left out."""
+    from skensemble import averaging
+
+    return averaging.prune(model, 3, images.X, images.y)
+
+
+def distilled(model: Any, images: Images) -> Any:
+    """Train one network on what the ensemble says of the training rows."""
+    from skensemble import averaging
+
+    return averaging.distill(model, images.X, n_cycles=1)
+
+
 def short_cycles(images: Images, seed: int, burn_in: float) -> SnapshotEnsembleClassifier:
     """Return an estimator that spends most of the budget as usual, the rest in short triangles."""
     from skensemble import averaging
@@ -178,6 +202,12 @@ WAYS: dict[str, Way] = {
     "5 cycles, 3 snapshots each": cycles(snapshots_per_cycle=3),
     "5 snapshots without cycles": cycles(schedule=no_cycle),
     "5 cold restarts": cycles(restart="cold"),
+    "5 star restarts": cycles(restart="star"),
+    "5 snapshots, peaks fall by a fifth": cycles(schedule__cycle_decay=0.8),
+    "3 of 8 snapshots, pruned by a fifth of the rows": made_of(
+        pruned, n_cycles=8, validation=0.2, early_stopping=False
+    ),
+    "5 snapshots, distilled, 2 budgets": made_of(distilled),
     "SGDR, cycles twice as long": cycles(cycle_mult=2.0),
     "CLR, triangular": cycles(schedule="triangular"),
     "FGE": Way(fast_geometric),
