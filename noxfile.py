@@ -59,13 +59,17 @@ IGNORED_ON_FLOORS = (
     "tests/test_cluster.py",
     "tests/test_docs.py",
     "tests/test_error_page.py",
+    "tests/test_generators.py",
     "tests/test_heap.py",
     "tests/test_honesty.py",
+    "tests/test_importance.py",
     "tests/test_interrupts.py",
     "tests/test_limit.py",
     "tests/test_mistakes.py",
     "tests/test_mutations.py",
+    "tests/test_run.py",
     "tests/test_threads.py",
+    "tests/test_transforms.py",
     "tests/test_uncertainty.py",
 )
 
