@@ -29,6 +29,10 @@ WEIGHT_DECAY = 1e-4
 M = 5
 
 
+#: Makes another ensemble of one that is fitted to these images, with a seed.
+Make = Callable[[Any, Images, int], Any]
+
+
 class Way(NamedTuple):
     """A way to spend the budget."""
 
@@ -56,15 +60,32 @@ def estimator(images: Images, seed: int, **parameters: Any) -> SnapshotEnsembleC
     return SnapshotEnsembleClassifier(images.network, **given)
 
 
-def cycles(**parameters: Any) -> Way:
-    """Return a way that is a fit with these parameters; functions of the epochs are called."""
+def as_it_is(model: Any, images: Images, seed: int) -> Any:
+    """Make nothing else of an ensemble."""
+    return model
+
+
+def fitted(
+    build: Callable[[Images, int], SnapshotEnsembleClassifier],
+    make: Make = as_it_is,
+) -> Way:
+    """Return a way that fits an estimator, and predicts with it or with what is made of it."""
 
     def run(images: Images, seed: int) -> Members:
-        asked = {k: v(images.epochs) if k == "max_epochs" else v for k, v in parameters.items()}
-        model = estimator(images, seed, **asked).fit(images.X, images.y)
-        return model.predict_members(images.X_test), model.member_weights_
+        made = make(build(images, seed).fit(images.X, images.y), images, seed)
+        return made.predict_members(images.X_test), made.member_weights_
 
     return Way(run)
+
+
+def cycles(make: Make = as_it_is, **parameters: Any) -> Way:
+    """Return a way that is a fit with these parameters; functions of the epochs are called."""
+
+    def build(images: Images, seed: int) -> SnapshotEnsembleClassifier:
+        asked = {k: v(images.epochs) if k == "max_epochs" else v for k, v in parameters.items()}
+        return estimator(images, seed, **asked)
+
+    return fitted(build, make)
 
 
 def no_cycle(at: Any) -> float:
@@ -72,58 +93,45 @@ def no_cycle(at: Any) -> float:
     return 0.5 * (1 + math.cos(math.pi * (at.cycle + at.progress) / M))
 
 
-def averaged(make: str) -> Way:
-    """Return an average of the weights of the last M cycles, or samples around it."""
+def averaged(model: Any, images: Images, seed: int) -> Any:
+    """Average the weights of the last M cycles: SWA (Izmailov et al. 2018)."""
+    from skensemble import averaging
 
-    def run(images: Images, seed: int) -> Members:
-        from skensemble import averaging
-
-        # As Izmailov et al. 2018, section 3.2: most of the budget as usual, then short cycles.
-        model = short_cycles(images, seed, burn_in=0.75).fit(images.X, images.y)
-        options = {"random_state": seed} if make == "swag" else {}
-        made = getattr(averaging, make)(model, images.X, members=M, **options)
-        return made.predict_members(images.X_test), made.member_weights_
-
-    return Way(run)
+    return averaging.average_weights(model, images.X, members=M)
 
 
-def made_of(make: Callable[[Any, Images], Any], **parameters: Any) -> Way:
-    """Return a way that makes another ensemble of a fit with these parameters."""
+def drawn(model: Any, images: Images, seed: int) -> Any:
+    """Draw networks around that average: SWAG (Maddox et al. 2019)."""
+    from skensemble import averaging
 
-    def run(images: Images, seed: int) -> Members:
-        made = make(estimator(images, seed, **parameters).fit(images.X, images.y), images)
-        return made.predict_members(images.X_test), made.member_weights_
-
-    return Way(run)
+    return averaging.swag(model, images.X, members=M, random_state=seed)
 
 
-def pruned(model: Any, images: Images) -> Any:
+def pruned(model: Any, images: Images, seed: int) -> Any:
     """Keep the three cycles that predict the rows best that were left out."""
     from skensemble import averaging
 
     return averaging.prune(model, 3, images.X, images.y)
 
 
-def distilled(model: Any, images: Images) -> Any:
+def distilled(model: Any, images: Images, seed: int) -> Any:
     """Train one network on what the ensemble says of the training rows."""
     from skensemble import averaging
 
     return averaging.distill(model, images.X, n_cycles=1)
 
 
-def short_cycles(images: Images, seed: int, burn_in: float) -> SnapshotEnsembleClassifier:
-    """Return an estimator that spends most of the budget as usual, the rest in short triangles."""
-    from skensemble import averaging
+def short_cycles(burn_in: float, make: Make = as_it_is) -> Way:
+    """Return a way that spends most of the budget as usual, the rest in short triangles."""
 
-    short = (1 - burn_in) * images.epochs / M
-    made = estimator(images, seed)
-    return averaging.fge(made, images.epochs, burn_in=burn_in, cycle_epochs=short)
+    def build(images: Images, seed: int) -> SnapshotEnsembleClassifier:
+        from skensemble import averaging
 
+        short = (1 - burn_in) * images.epochs / M
+        made = estimator(images, seed)
+        return averaging.fge(made, images.epochs, burn_in=burn_in, cycle_epochs=short)
 
-def fast_geometric(images: Images, seed: int) -> Members:
-    """Fit by FGE (Garipov et al. 2018)."""
-    model = short_cycles(images, seed, burn_in=0.8).fit(images.X, images.y)
-    return model.predict_members(images.X_test), model.member_weights_
+    return fitted(build, make)
 
 
 def loader(images: Images, seed: int) -> DataLoader[Any]:
@@ -204,15 +212,15 @@ WAYS: dict[str, Way] = {
     "5 cold restarts": cycles(restart="cold"),
     "5 star restarts": cycles(restart="star"),
     "5 snapshots, peaks fall by a fifth": cycles(schedule__cycle_decay=0.8),
-    "3 of 8 snapshots, pruned by a fifth of the rows": made_of(
+    "3 of 8 snapshots, pruned by a fifth of the rows": cycles(
         pruned, n_cycles=8, validation=0.2, early_stopping=False
     ),
-    "5 snapshots, distilled, 2 budgets": made_of(distilled),
+    "5 snapshots, distilled, 2 budgets": cycles(distilled),
     "SGDR, cycles twice as long": cycles(cycle_mult=2.0),
     "CLR, triangular": cycles(schedule="triangular"),
-    "FGE": Way(fast_geometric),
-    "SWA": averaged("average_weights"),
-    "SWAG": averaged("swag"),
+    "FGE": short_cycles(0.8),  # Garipov et al. 2018
+    "SWA": short_cycles(0.75, averaged),
+    "SWAG": short_cycles(0.75, drawn),
     "2 chains x 3 cycles, half the epochs": cycles(
         n_chains=2, n_cycles=3, max_epochs=lambda epochs: epochs // 2
     ),

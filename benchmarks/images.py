@@ -179,10 +179,10 @@ def row_of(way: str, found: list[Result]) -> dict[str, Any]:
 def claim_rows(results: Results) -> Rows:
     """Return what becomes of each claim: the difference of pairs of seeds, with its interval."""
     rows = []
-    for claim in CLAIMS:
-        if claim.better in results and claim.worse in results:
-            pairs = zip(results[claim.better], results[claim.worse], strict=True)
-            gains = [claim.of_worse(b) - claim.of_better(a) for a, b in pairs]
+    for of in CLAIMS:
+        if of.better in results and of.worse in results:
+            pairs = zip(results[of.better], results[of.worse], strict=True)
+            gains = [of.of_worse(b) - of.of_better(a) for a, b in pairs]
             n = len(gains)
             half = t.ppf(0.975, n - 1) * stdev(gains) / np.sqrt(n) if n > 1 else np.inf
             verdict = (
@@ -193,7 +193,7 @@ def claim_rows(results: Results) -> Rows:
                 else "undecided"
             )
             rows.append(
-                {"claim": claim.says, "by": claim.by, "gain": interval(gains), "verdict": verdict}
+                {"claim": of.says, "by": of.by, "gain": interval(gains), "verdict": verdict}
             )
     return rows
 

@@ -161,6 +161,11 @@ def is_one(model):
     return model.net_.batched_ is not None
 
 
+def noisy(X):
+    """Augment a batch, by torch's global generator."""
+    return X + 0.1 * torch.randn_like(X)
+
+
 def same(one, other):
     """Whether two lists of snapshots are equal to the bit."""
     return len(one) == len(other) and all(

@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from conftest import Recurrent, same
+from conftest import Recurrent, noisy, same
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -113,11 +113,6 @@ def assert_same(one, other):
     assert one.member_weights_.tolist() == other.member_weights_.tolist()
     assert one.history_[:, "train_loss"] == other.history_[:, "train_loss"]
     assert one.n_iter_ == other.n_iter_
-
-
-def noisy(X):
-    """Augment a batch."""
-    return X + 0.1 * torch.randn_like(X)
 
 
 CASES = {

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from conftest import Items, Mlp, same
+from conftest import Items, Mlp, noisy, same
 from sklearn.base import clone
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer, GradientNormClipping
@@ -118,11 +118,6 @@ class Decaying(Callback):
         with torch.no_grad():
             for parameter in net.module_.parameters():
                 parameter.mul_(1 - 1e-3 * (self.n + len(self.seen) + self.sums[0]))
-
-
-def noisy(X):
-    """Augment a batch."""
-    return X + 0.1 * torch.randn_like(X)
 
 
 CASES = {

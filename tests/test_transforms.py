@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from conftest import Mlp, same
+from conftest import Mlp, noisy, same
 from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.metrics import log_loss
@@ -25,7 +25,7 @@ from skensemble.averaging import average_weights, swag
 from skensemble.display import InterpolationDisplay
 
 #: Functions here that a file may name.
-NAMED = [f"{__name__}.{name}" for name in ("flip", "noisy", "left", "right")]
+NAMED = [*(f"{__name__}.{name}" for name in ("flip", "left", "right")), "conftest.noisy"]
 
 QUICK = {"max_epochs": 4, "n_cycles": 2, "batch_size": 64, "random_state": 0}
 
@@ -56,11 +56,6 @@ def network():
 def flip(X):
     """Mirror images."""
     return X.flip(-1)
-
-
-def noisy(X):
-    """Add noise from torch's global generator."""
-    return X + 0.1 * torch.randn_like(X)
 
 
 class Shift(nn.Module):

@@ -19,7 +19,7 @@ from .by_hand import shorten_sequences
 from .generators import left_as_found
 from .modules import computes_members, computes_without, copy_of
 from .snapshots import Place, Snapshots, named_tensors, places, stack_tensors
-from .transforms import at_home, see
+from .transforms import at_home, in_view
 from .workers import briefly_single, in_threads, usable_cpus
 
 #: Rows that every member predicts before the next ones are fetched: few enough for the cache.
@@ -84,16 +84,16 @@ def first_view(views: Views | None, X: Batch) -> Batch:
         return X
     tensor = next(iter(X.values())) if isinstance(X, dict) else X
     with left_as_found(tensor.device):
-        return see("views", at_home(views[0], tensor.device), X)
+        return in_view(at_home(views[0], tensor.device), X)
 
 
 def drawing_nothing(
     views: Views | None, device: str | torch.device | None
 ) -> contextlib.AbstractContextManager[None]:
     """Leave all generators as found, where a view may draw from them."""
-    return (
-        contextlib.nullcontext() if views is None else left_as_found(torch.device(device or "cpu"))
-    )
+    if views is None:
+        return contextlib.nullcontext()
+    return left_as_found(torch.device(device or "cpu"))
 
 
 def member_values(
@@ -107,7 +107,7 @@ def member_values(
     """Yield the values of some members, (members, batch, k), for one batch after the other.
 
     `values_of` makes them of outputs; with several views they are the means over these. See
-    :func:`~skensemble._nets.inference.member_outputs` for all else.
+    :func:`member_outputs` for all else.
     """
     if views is None:
         for outputs in member_outputs(net, snapshots, members, batches):
@@ -116,7 +116,7 @@ def member_values(
     device = torch.device(net.device or "cpu")
     if device.type != "cpu":
         views = [at_home(view, device) for view in views]
-    seen = (see("views", view, X) for X in batches for view in views)
+    seen = (in_view(view, X) for X in batches for view in views)
     in_views = member_outputs(net, snapshots, members, seen)
     for outputs in in_views:
         values = values_of(outputs.cpu())

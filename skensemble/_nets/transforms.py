@@ -23,12 +23,13 @@ def augment(transform: View, X: Batch, *, of_chains: bool) -> Batch:
     """
     with torch.no_grad():
         if not of_chains:
-            return see("transform", transform, X)
-        if isinstance(X, torch.Tensor):
-            return _stacked(transform, [see("transform", transform, own) for own in X])
-        n_chains = len(next(iter(X.values())))
-        chains = [{name: part[k] for name, part in X.items()} for k in range(n_chains)]
-        return _stacked(transform, [see("transform", transform, own) for own in chains])
+            return _made("transform", transform, X)
+        if isinstance(X, dict):
+            n_chains = len(next(iter(X.values())))
+            chains: Any = [{name: part[k] for name, part in X.items()} for k in range(n_chains)]
+        else:
+            chains = X
+        return _stacked(transform, [_made("transform", transform, own) for own in chains])
 
 
 def _stacked(transform: View, chains: list[Any]) -> Batch:
@@ -47,18 +48,20 @@ def _stacked(transform: View, chains: list[Any]) -> Batch:
         ) from error
 
 
-def see(parameter: str, view: View | None, X: Batch) -> Any:
+def in_view(view: View | None, X: Batch) -> Any:
+    """Return rows in a view, which gets a copy: one that works in place is to change no row."""
+    return X if view is None else _made("views", view, _copy(X))
+
+
+def _made(parameter: str, function: View, X: Batch) -> Any:
     """Return what a function of the user's makes of a batch; refuse what has other rows."""
-    if view is None:
-        return X
-    # What works in place is not to change the user's rows, nor what the next view sees.
-    made: Any = view(_copy(X) if parameter == "views" else X)
+    made: Any = function(X)
     if _n_rows(made) != _n_rows(X):
         what = f"{type(made).__name__}" if _n_rows(made) is None else f"{_n_rows(made)} rows"
         raise ValueError(
-            f"Got {parameter}={short(view)}, which made {what} of a batch of {_n_rows(X)} rows, "
-            "but expected a function of the features of a batch, (n, ...), that returns as many "
-            "rows: a tensor, or a dict of tensors."
+            f"Got {parameter}={short(function)}, which made {what} of a batch of {_n_rows(X)} "
+            "rows, but expected a function of the features of a batch, (n, ...), that returns as "
+            "many rows: a tensor, or a dict of tensors."
         )
     return made
 
